@@ -1,0 +1,7 @@
+"""python -m autoopt"""
+
+import sys
+
+from autoopt.cli import main
+
+sys.exit(main(sys.argv[1:]))

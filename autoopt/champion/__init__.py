@@ -1,0 +1,1 @@
+"""The champion: its final exam and its package."""

@@ -1,0 +1,48 @@
+"""The card of an artifact: what it is, what it measured, how it was made."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from autoopt.core.cpu import cpu_name, saturates
+from autoopt.core.kpi import Facts, Kpi, Measurement
+from autoopt.core.recipe import Recipe
+from autoopt.core.trial import Evaluation
+from autoopt.tasks import Task
+
+PACKAGES = ("torch", "onnx", "onnxruntime", "torch-pruning", "optuna", "numpy")
+
+
+def make_card(
+    *, task: Task, recipe: Recipe, evaluation: Evaluation, kpis: tuple[Kpi, ...], facts: Mapping[str, Facts], runtime: str, threads: int, seed: int, study: str, trial: int
+) -> dict[str, Any]:
+    """Every measurement with its unit and the baseline's value beside it, and what is needed to repeat it."""
+    return {
+        "study": study,
+        "trial": trial,
+        "task": task.name,
+        "data": {
+            "source": task.data_source,
+            "fingerprint": task.fingerprint,
+            "train": len(task.train),
+            "validation": len(task.validation),
+            "test": len(task.test),
+        },
+        "input": {"name": "input", "shape": ["batch", *task.input_shape], "dtype": "float32", "meaning": task.input_meaning},
+        "output": {"name": "logits", "shape": ["batch", task.classes], "dtype": "float32", "meaning": "argmax over axis 1 is the class"},
+        "recipe": recipe.to_dict(),
+        "recipe_fingerprint": recipe.fingerprint,
+        "measurements": {name: _measured(m, facts[name]) for name, m in evaluation.measurements.items()},
+        "measured_on": {"split": "validation", "inputs_per_call": 1, "runtime": runtime, "threads": threads, "cpu": cpu_name(), "machine": platform.machine()},
+        "kpis": {kpi.name: {"objective": kpi.objective, **kpi.bounds()} for kpi in kpis},
+        "learning_curve": list(evaluation.curve),
+        "seconds": dict(evaluation.seconds),
+        "facts": {**evaluation.facts, "cpu_saturates_int8": saturates()},
+        "seed": seed,
+        "versions": {"python": platform.python_version(), "autoopt": version("autoopt"), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def _measured(m: Measurement, facts: Facts) -> dict[str, Any]:
+    return {"value": m.value, "baseline": m.baseline, "ratio": m.ratio, "unit": facts.unit, "meaning": facts.meaning}

@@ -1,0 +1,45 @@
+"""The final exam: the test split, read once, for the champion and the baseline."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna import Study
+
+from autoopt.core.kpi import Kpi, Measurement
+from autoopt.measurements.quality import predict
+from autoopt.tasks import Task
+
+EXAM = "autoopt_exam_"
+QUALITY = "accuracy"
+
+Open = Callable[[Path], Callable[[np.ndarray], np.ndarray]]
+
+
+def final_exam(study: Study, trial: int, path: Path, baseline_path: Path, task: Task, kpis: tuple[Kpi, ...], open_session: Open) -> dict[str, Any]:
+    """Quality of both on the test split; passed where every quality bound holds there too, as a point estimate.
+
+    The result is kept in the study: asked again for the same trial, it is answered from there and the split stays unread.
+    """
+    taken = study.user_attrs.get(f"{EXAM}{trial}")
+    if taken is not None:
+        return dict(taken)
+    targets = task.test.targets.numpy()
+    mine, base = (predict(open_session(model), task.test.inputs.numpy()) for model in (path, baseline_path))
+    measured = Measurement(float((mine == targets).mean()), float((base == targets).mean()))
+    broken = [f"{kpi.name}.{kind}" for kpi in kpis if kpi.name == QUALITY for kind, v in kpi.violations(measured).items() if v > 0]
+    assert measured.baseline is not None
+    result = {
+        "quality": QUALITY,
+        "value": measured.value,
+        "baseline": measured.baseline,
+        "drop": measured.baseline - measured.value,
+        "agreement_with_baseline": float((mine == base).mean()),
+        "size": len(targets),
+        "passed": not broken,
+        "broken": broken,
+    }
+    study.set_user_attr(f"{EXAM}{trial}", json.loads(json.dumps(result)))
+    return result

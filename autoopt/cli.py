@@ -1,0 +1,117 @@
+"""The command line: a verb, then Hydra overrides. Heavy imports stay inside the verbs, so that --help answers at once."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from autoopt import __version__
+from autoopt.core.errors import AutooptError, ConfigError
+from autoopt.core.lookup import lookup
+
+HELP = """\
+autoopt: overnight search for the best deployable version of a PyTorch model
+
+usage: autoopt [VERB] [KEY=VALUE ...] [--debug]
+
+verbs:
+  search   search, score, log and export (the default verb); the same command again resumes
+  report   the study as it stands: table, report.html and one JSON document; also while it is searched
+  doctor   check this machine, the packages, the configuration and one tiny trial
+
+keys, each with what it is now (all of them: autoopt --cfg):
+  task=fashion             what to learn                     task=digits is the quick one
+  space=fashion            what the search may change        space=quantize_only needs no training
+  space.KNOB=VALUE         pin a knob                        space.quantization=int8_dynamic
+                           narrow it                         'space.optimizer=[sgd,muon]'
+                           give it a range                   'space.temperature={low: 1, high: 4}'
+  kpis.NAME.KEY=VALUE      KEY: objective, min, max, max_drop, max_ratio, min_ratio, weight
+                                                             kpis.latency_p95_ms.max_ratio=0.2
+  budget=overnight         when to stop                      budget.hours=8 budget.trials=40 budget.until=07:00
+                                                             budget.stop=kpis budget.plateau=50
+  sampler=tpe              tpe, gp, nsga2 or random
+  tracking=mlflow          mlflow or none                    tracking.uri=http://HOST:PORT
+  runtime.threads=1        threads that serve one call
+  study=NAME  seed=0  outputs=DIR  threads=N  experiment=PRESET
+
+examples:
+  autoopt                                                    about 3 minutes on 2 cores, nothing to download
+  autoopt search kpis.latency_p95_ms.max_ratio=0.1 budget.hours=8 study=tenth
+  autoopt report study=tenth
+  mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db
+
+options:
+  --cfg      print the resolved configuration and exit
+  --debug    show the trace of an error
+  --version  print the version and exit
+  --help     print this and exit
+"""
+
+VERBS = ("search", "report", "doctor")
+FLAGS = ("--help", "-h", "--version", "--cfg", "--debug")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exit codes: 0 done, 1 a bug, 2 wrong input, 130 and 143 after Ctrl-C and SIGTERM."""
+    flags = [word for word in argv if word.startswith("-")]
+    words = [word for word in argv if not word.startswith("-")]
+    debug = "--debug" in flags
+    try:
+        for flag in flags:
+            lookup(dict.fromkeys(FLAGS), flag, "option")
+        if "--help" in flags or "-h" in flags:
+            print(HELP, end="")
+            return 0
+        if "--version" in flags:
+            print(f"autoopt {__version__}")
+            return 0
+        verb = words.pop(0) if words and "=" not in words[0] and not words[0].startswith(("~", "+")) else "search"
+        lookup(dict.fromkeys(VERBS), verb, "verb")
+        return _run(verb, words, show_config="--cfg" in flags)
+    except AutooptError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"autoopt: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def entry() -> int:
+    """The console script."""
+    return main(sys.argv[1:])
+
+
+def _run(verb: str, overrides: Sequence[str], *, show_config: bool) -> int:
+    # Read by OpenMP when torch is imported. Its default, spinning, costs 17x where two processes share the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from autoopt.commands.logs import quiet
+
+    if show_config:
+        return _print_config(overrides)
+    from autoopt.config import load_settings
+
+    settings = load_settings(overrides)
+    quiet()
+    if verb == "report":
+        from autoopt.commands.report import report
+
+        return report(settings)
+    if verb == "doctor":
+        from autoopt.commands.doctor import doctor
+
+        return doctor(settings)
+    from autoopt.commands.search import search
+
+    return search(settings)
+
+
+def _print_config(overrides: Sequence[str]) -> int:
+    import yaml
+
+    from autoopt.config import load_settings
+
+    print(yaml.safe_dump(dict(load_settings(overrides).raw), sort_keys=False), end="")
+    return 0

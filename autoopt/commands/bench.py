@@ -1,0 +1,83 @@
+"""Preparing what all trials of a study share: the task, the teacher, its logits, the baseline."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from autoopt.config import Settings
+from autoopt.core import artifact
+from autoopt.core.errors import ArtifactError, ConfigError
+from autoopt.core.recipe import BASELINE, TEACHER
+from autoopt.core.space import Space, restrict, values
+from autoopt.measurements.quality import predict
+from autoopt.pipeline import Bench
+from autoopt.quantization import offered
+from autoopt.runtimes import RUNTIMES, Session
+from autoopt.runtimes.export import export
+from autoopt.students import STUDENTS
+from autoopt.tasks import TASKS, Task
+from autoopt.training.loop import Hooks
+from autoopt.training.teacher import load_teacher, module_fingerprint, teacher_logits
+
+
+def load_task(settings: Settings) -> Task:
+    """Raises ConfigError where the space names a student that does not take this task's inputs."""
+    task = TASKS[settings.task]()
+    for student in values(settings.space.knobs["student"]):
+        if student != TEACHER and student not in task.students:
+            raise ConfigError(f"space.student={student!r} does not fit task {task.name}: {', '.join((TEACHER, *task.students))} do")
+    return task
+
+
+def narrow(settings: Settings, task: Task) -> Space:
+    """The space with, for each student, the quantization schemes that change something in it. Raises ConfigError."""
+    schemes = {
+        str(name): offered(task.build_teacher() if name == TEACHER else STUDENTS[str(name)].build(task.input_shape, task.classes, 1.0))
+        for name in values(settings.space.knobs["student"])
+    }
+    return restrict(settings.space, schemes)
+
+
+def make_bench(settings: Settings, task: Task, hooks: Hooks) -> Bench:
+    """Load or train the teacher, cache its logits, export it as the baseline into the study's folder."""
+    torch.set_num_threads(settings.threads)
+    teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks)
+    open_session: Callable[[Path], Session] = partial(_open, settings)
+    baseline = _baseline(settings, task, teacher)
+    session = open_session(baseline)
+    return Bench(
+        task=task,
+        teacher=teacher,
+        logits=teacher_logits(teacher, task, settings.cache),
+        open_session=open_session,
+        baseline_path=baseline,
+        baseline_session=session,
+        baseline_predictions=predict(session, task.validation.inputs.numpy()),
+        measuring=settings.measuring,
+        seed=settings.seed,
+    )
+
+
+def _open(settings: Settings, path: Path) -> Session:
+    return RUNTIMES[settings.runtime](path, settings.runtime_threads)
+
+
+def _baseline(settings: Settings, task: Task, teacher: torch.nn.Module) -> Path:
+    """outputs/STUDY/baseline/model.onnx: written once, and again only if it is damaged or of another teacher."""
+    folder = settings.folder / "baseline"
+    card = {"task": task.name, "data": task.fingerprint, "teacher": module_fingerprint(teacher), "input": task.input_meaning}
+    try:
+        if artifact.verify(folder) == json.loads(json.dumps(card)):
+            return folder / artifact.MODEL
+    except ArtifactError:
+        pass  # not there yet, or not whole: it is made again below
+    model = settings.folder / "baseline.onnx"
+    export(teacher, task.validation.inputs[:2], model)
+    artifact.write(folder, model, BASELINE, card)
+    model.unlink()
+    return folder / artifact.MODEL
+
+

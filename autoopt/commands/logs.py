@@ -1,0 +1,29 @@
+"""Logging: one file a study, nothing on the terminal, where the display is."""
+
+import logging
+import warnings
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import optuna
+
+NOISY = ("onnxruntime.quantization", "matplotlib", "mlflow", "alembic", "sqlalchemy", "torch", "PIL", "filelock")
+
+
+def quiet() -> None:
+    """Libraries log to nobody until a study's log is open; some of them call basicConfig at import, which is undone here."""
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+    optuna.logging.disable_default_handler()
+    optuna.logging.enable_propagation()
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_to(path: Path) -> None:
+    """One line an event, times in local time; a file of at most 5 MB, three older ones kept."""
+    quiet()
+    handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=3)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.captureWarnings(True)
+    warnings.simplefilter("default")

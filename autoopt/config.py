@@ -1,0 +1,296 @@
+"""From the shell to plain values: composes the YAML, and finds every error in it before any work starts."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from autoopt.core.errors import ConfigError
+from autoopt.core.kpi import Kpi, parse_kpis
+from autoopt.core.lookup import lookup, suggestion
+from autoopt.core.recipe import TEACHER
+from autoopt.core.space import Space, check_complete, parse_space, values
+from autoopt.measurements import FACTS, Options
+from autoopt.pruning import METHODS
+from autoopt.quantization import CALIBRATIONS, SCHEMES
+from autoopt.runtimes import RUNTIMES
+from autoopt.search.budget import Budget
+from autoopt.search.samplers import SAMPLERS
+from autoopt.students import STUDENTS
+from autoopt.tasks import TASKS
+from autoopt.training.optimizers import OPTIMIZERS
+from autoopt.training.schedules import SCHEDULES
+from autoopt.training.teacher import TeacherOptions
+
+TRACKERS = ("mlflow", "none")
+RESERVED = ("cache", "mlartifacts")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the command line says, checked."""
+
+    task: str
+    teacher: TeacherOptions
+    space: Space
+    kpis: tuple[Kpi, ...]
+    sampler: str
+    sampler_options: Mapping[str, Any]
+    budget: Budget
+    runtime: str
+    runtime_threads: int
+    measuring: Options
+    tracker: str
+    tracking_uri: str | None
+    study: str
+    seed: int
+    outputs: Path
+    threads: int
+    raw: Mapping[str, Any]
+    """The resolved configuration as plain values, as it is written to config.yaml."""
+
+    @property
+    def folder(self) -> Path:
+        return self.outputs / self.study
+
+    @property
+    def cache(self) -> Path:
+        return self.outputs / "cache"
+
+
+def load_settings(overrides: Iterable[str]) -> Settings:
+    """Compose conf/ with the overrides and check all of it. Raises ConfigError."""
+    return parse_settings(compose_config(list(overrides)))
+
+
+def conf_dir() -> Path:
+    """conf/ inside the package (a wheel), else beside it (a checkout or an editable install)."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def compose_config(overrides: list[str]) -> dict[str, Any]:
+    """The resolved configuration as plain values. Raises ConfigError in the place of Hydra's errors."""
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            config = compose("config", overrides=[part for override in overrides for part in _opened(override)])
+        plain = OmegaConf.to_container(config, resolve=True)
+    except MissingConfigException as error:
+        raise ConfigError(_unknown_option(str(error))) from error
+    except ConfigCompositionException as error:
+        raise ConfigError(_unknown_key(str(error), overrides)) from error
+    except OverrideParseException as error:
+        raise ConfigError(f"cannot read {error.override!r}: write KEY=VALUE, lists as 'KEY=[a,b]', ranges as 'KEY={{low: 1, high: 2}}'") from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"cannot read the configuration: {' '.join(str(error).split())}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _opened(override: str) -> list[str]:
+    """KPIs and knobs are open tables: `kpis.X.max=1` may add what the defaults lack; `space.X=...` replaces, never merges."""
+    key, equals, value = override.partition("=")
+    if not equals or not key.startswith(("kpis.", "space.")):
+        return [override]
+    replaces = key.count(".") == 1 and key.startswith("space.")
+    return [f"++{key}=null", f"++{key}={value}"] if replaces else [f"++{key}={value}"]
+
+
+def _unknown_option(message: str) -> str:
+    found = re.search(r"Could not find '([^/']+)/([^']*)'", message)
+    options = re.findall(r"^\t(\S+)$", message, re.MULTILINE)
+    if not found:
+        return " ".join(message.split())
+    options = [option for option in options if "=" not in option and not option.startswith("provider")]
+    return f"unknown {found[1]} {found[2]!r}. {suggestion(found[2], options)}"
+
+
+def _unknown_key(message: str, overrides: list[str]) -> str:
+    found = re.search(r"Could not (?:override|append to config[^']*|delete from config\.) '([^']+)'", message)
+    if not found:
+        return " ".join(message.split()) + f" (overrides: {' '.join(overrides)})"
+    parent, _, leaf = found[1].rpartition(".")
+    known = compose_config([o for o in overrides if re.match(r"(task|teacher|space|kpis|sampler|budget|runtime|tracking)=\w+$", o)])
+    section: Any = known
+    for part in parent.split(".") if parent else []:
+        section = section.get(part) if isinstance(section, Mapping) else None
+    if not isinstance(section, Mapping):
+        return f"unknown key {found[1]!r}. {suggestion(parent.partition('.')[0], known)}"
+    return f"unknown key {found[1]!r}. {suggestion(leaf, map(str, section))}"
+
+
+def parse_settings(raw: Mapping[str, Any]) -> Settings:
+    """Check a resolved configuration. Raises ConfigError at the first thing that is wrong."""
+    if "experiment" in raw and raw["experiment"] is not None:
+        raise ConfigError(f"unknown key 'experiment.*': an experiment file sets keys of the others ({raw['experiment']})")
+    for key in raw:
+        if key not in SECTIONS:
+            raise ConfigError(f"unknown key {key!r}. {suggestion(key, SECTIONS)}")
+    task = lookup(TASKS, str(_section(raw, "task").get("name")), "task") and raw["task"]["name"]
+    runtime, tracking, sampler = _section(raw, "runtime"), _section(raw, "tracking"), _section(raw, "sampler")
+    lookup(RUNTIMES, str(runtime.get("name")), "runtime")
+    lookup(SAMPLERS, str(sampler.get("name")), "sampler")
+    lookup(dict.fromkeys(TRACKERS), str(tracking.get("name")), "tracking")
+    return Settings(
+        task=task,
+        teacher=_teacher(_section(raw, "teacher")),
+        space=_space(_section(raw, "space")),
+        kpis=parse_kpis(_section(raw, "kpis"), FACTS),
+        sampler=sampler["name"],
+        sampler_options=_sampler_options(sampler),
+        budget=_budget(_section(raw, "budget")),
+        runtime=runtime["name"],
+        runtime_threads=_whole("runtime.threads", runtime.get("threads"), 1),
+        measuring=Options(**{key: _whole(f"runtime.{key}", runtime.get(key), 1) for key in ("blocks", "calls", "clients")}),
+        tracker=tracking["name"],
+        tracking_uri=_tracking_uri(tracking.get("uri")),
+        study=_study_name(raw.get("study")),
+        seed=_whole("seed", raw.get("seed"), 0),
+        outputs=_writable(raw.get("outputs")),
+        threads=_whole("threads", raw.get("threads") or os.cpu_count() or 1, 1),
+        raw=dict(raw),
+    )
+
+
+SECTIONS = ("task", "teacher", "space", "kpis", "sampler", "budget", "runtime", "tracking", "experiment", "study", "seed", "outputs", "threads")
+
+
+def saved_settings(folder: Path) -> Settings:
+    """The settings that a study was last searched with, from its config.yaml; the folder may have been moved since."""
+    raw = yaml.safe_load((folder / "config.yaml").read_text())
+    return parse_settings({**raw, "outputs": str(folder.parent), "study": folder.name})
+
+
+def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    section = raw.get(name)
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{name}={section!r}: name one of the files in conf/{name}, such as {name}={_first_option(name)}")
+    return dict(section)
+
+
+def _first_option(group: str) -> str:
+    return next((path.stem for path in sorted((conf_dir() / group).glob("*.yaml"))), "...")
+
+
+def _space(raw: Mapping[str, Any]) -> Space:
+    space = parse_space(raw, needs())
+    tables: dict[str, Mapping[str, Any]] = {
+        "student": {TEACHER: None, **STUDENTS},
+        "pruning": METHODS,
+        "optimizer": OPTIMIZERS,
+        "schedule": SCHEDULES,
+        "quantization": SCHEMES,
+        "calibration": CALIBRATIONS,
+    }
+    for name, table in tables.items():
+        for value in values(space.knobs[name]) if name in space.knobs else ():
+            lookup(table, str(value), f"{name} in space.{name}")
+    check_complete(space)
+    return space
+
+
+def needs() -> dict[str, tuple[str, frozenset[str]]]:
+    """Which knob is asked under which choices of its parent: gathered from the rows of the tables."""
+    tables: dict[str, Mapping[str, Any]] = {"student": STUDENTS, "pruning": METHODS, "optimizer": OPTIMIZERS, "quantization": SCHEMES}
+    found: dict[str, tuple[str, frozenset[str]]] = {}
+    for parent, table in tables.items():
+        for name in {knob for row in table.values() for knob in row.knobs}:
+            found[name] = (parent, frozenset(choice for choice, row in table.items() if name in row.knobs))
+    return found
+
+
+def _teacher(raw: Mapping[str, Any]) -> TeacherOptions:
+    checkpoint = raw.get("checkpoint")
+    if checkpoint is not None and not Path(str(checkpoint)).is_file():
+        raise ConfigError(f"teacher.checkpoint={checkpoint} does not exist: give a .safetensors file")
+    rest = {key: value for key, value in raw.items() if key != "checkpoint"}
+    for key in ("epochs", "batch_size"):
+        if key in rest:
+            rest[key] = _whole(f"teacher.{key}", rest[key], 1)
+    for key in ("learning_rate", "weight_decay"):
+        if key in rest:
+            rest[key] = _number(f"teacher.{key}", rest[key], above_zero=key == "learning_rate")
+    if "optimizer" in rest:
+        lookup(OPTIMIZERS, str(rest["optimizer"]), "optimizer in teacher.optimizer")
+    return TeacherOptions(checkpoint=Path(checkpoint) if checkpoint else None, **rest)
+
+
+def _budget(raw: Mapping[str, Any]) -> Budget:
+    if raw.get("stop") not in ("spent", "kpis"):
+        raise ConfigError(f"budget.stop={raw.get('stop')!r}: spent or kpis is allowed")
+    until = raw.get("until")
+    if until is not None and not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", str(until)):
+        raise ConfigError(f"budget.until={until!r}: a local time of day is allowed, such as 07:00")
+    trials, plateau, hours = raw.get("trials"), raw.get("plateau"), raw.get("hours")
+    budget = Budget(
+        trials=None if trials is None else _whole("budget.trials", trials, 1),
+        hours=None if hours is None else _number("budget.hours", hours, above_zero=True),
+        until=until,
+        stop=raw["stop"],
+        plateau=None if plateau is None else _whole("budget.plateau", plateau, 1),
+    )
+    if budget.trials is None and budget.hours is None and budget.until is None and budget.plateau is None:
+        raise ConfigError("the budget has no limit: type budget.hours=8, budget.trials=100, budget.until=07:00 or budget.plateau=50")
+    return budget
+
+
+def _sampler_options(raw: Mapping[str, Any]) -> dict[str, Any]:
+    options = {key: value for key, value in raw.items() if key != "name"}
+    for key, value in options.items():
+        if key == "multivariate":
+            if not isinstance(value, bool):
+                raise ConfigError(f"sampler.multivariate={value!r}: true or false is allowed")
+        else:
+            _whole(f"sampler.{key}", value, 2 if key == "population" else 0)
+    return options
+
+
+def _tracking_uri(uri: Any) -> str | None:
+    if uri is not None and not str(uri).startswith(("sqlite:///", "http://", "https://")):
+        raise ConfigError(f"tracking.uri={uri}: null, sqlite:///FILE or http://HOST:PORT is allowed")
+    return uri
+
+
+def _study_name(name: Any) -> str:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name in RESERVED:
+        raise ConfigError(f"study={name!r}: a name of letters, digits, '.', '_' and '-' is allowed, other than {' and '.join(RESERVED)}")
+    return name
+
+
+def _whole(path: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or value > 2**31:
+        raise ConfigError(f"{path}={value!r}: a whole number >= {least} is allowed")
+    return value
+
+
+def _number(path: str, value: Any, *, above_zero: bool) -> float:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and (value > 0 if above_zero else value >= 0)
+    if not good or value == float("inf"):
+        raise ConfigError(f"{path}={value!r}: a number {'> 0' if above_zero else '>= 0'} is allowed")
+    return float(value)
+
+
+def _writable(outputs: Any) -> Path:
+    """The outputs folder, absolute. Raises ConfigError where nothing can be written into it; leaves nothing behind."""
+    if not isinstance(outputs, str) or not outputs:
+        raise ConfigError(f"outputs={outputs!r}: a folder is allowed, such as outputs=runs")
+    folder = Path(outputs).absolute()
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+        for path in missing:
+            path.rmdir()
+    except OSError as error:
+        raise ConfigError(f"outputs={outputs}: cannot write there ({error.strerror}): type outputs=ANOTHER_FOLDER") from error
+    return folder

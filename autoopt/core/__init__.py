@@ -1,0 +1,1 @@
+"""The words of the project as plain values: standard library only, imported by everything else."""

@@ -1,0 +1,56 @@
+"""An artifact on disk: a folder whose manifest is written last, so that its presence means complete."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoopt.core.errors import ArtifactError
+from autoopt.core.recipe import Recipe
+
+MODEL, RECIPE, CARD, MANIFEST = "model.onnx", "recipe.yaml", "card.json", "manifest.json"
+
+
+def write(folder: Path, model: Path, recipe: Recipe, card: Mapping[str, Any]) -> Path:
+    """Copy the model and write recipe, card and manifest into `folder`, replacing what was there in one step."""
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    shutil.copyfile(model, fresh / MODEL)
+    (fresh / RECIPE).write_text(recipe.to_yaml())
+    (fresh / CARD).write_text(json.dumps(card, indent=2) + "\n")
+    sums = {path.name: sha256(path) for path in sorted(fresh.iterdir())}
+    write_atomically(fresh / MANIFEST, json.dumps({"sha256": sums}, indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return folder
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """The card of a complete, unchanged artifact. Raises ArtifactError, naming the file."""
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"{folder} is not a complete artifact: {MANIFEST} is missing")
+    for name, digest in json.loads((folder / MANIFEST).read_text())["sha256"].items():
+        if not (folder / name).is_file() or sha256(folder / name) != digest:
+            raise ArtifactError(f"{folder / name} is missing or changed since it was written")
+    return dict(json.loads((folder / CARD).read_text()))
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """A reader, or a crash, sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -1,0 +1,21 @@
+"""Errors that a user may meet. Anything else that escapes is a bug."""
+
+
+class AutooptError(Exception):
+    """Base of all errors below: the command line prints the message as one line."""
+
+
+class ConfigError(AutooptError):
+    """Wrong input, found before any work starts. The message says what, the value, what is allowed, what to type."""
+
+
+class ArtifactError(AutooptError):
+    """An artifact's files are missing or do not match their manifest."""
+
+
+class TrialError(AutooptError):
+    """This recipe does not work out: the trial ends as failed with this reason, the search goes on."""
+
+
+class Interrupted(AutooptError):
+    """Ctrl-C or SIGTERM arrived while a trial was running: the trial is abandoned and asked again on resume."""

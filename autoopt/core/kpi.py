@@ -1,0 +1,172 @@
+"""KPIs: what "good enough" and "better" mean."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from autoopt.core.errors import ConfigError
+from autoopt.core.lookup import lookup, suggestion
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a measurement before it is taken."""
+
+    unit: str
+    higher_is_better: bool
+    meaning: str
+    has_baseline: bool = True
+    """False where the baseline has no such value to compare with, so that ratios and drops mean nothing."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A number taken from an artifact, and the baseline's, taken with it: their ratio holds on a noisy machine."""
+
+    value: float
+    baseline: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """value / baseline; None where the baseline has none or it is 0."""
+        return self.value / self.baseline if self.baseline else None
+
+
+Measurements = Mapping[str, Measurement]
+
+
+@dataclass(frozen=True)
+class Kpi:
+    """A measurement with a direction, and a role: objective, bound, or both."""
+
+    name: str
+    higher_is_better: bool
+    objective: bool = False
+    weight: float = 1.0
+    """Share in kpi_score among the objectives, > 0."""
+    min: float | None = None
+    max: float | None = None
+    max_drop: float | None = None
+    """How much worse than the baseline it may be, in the measurement's unit."""
+    max_ratio: float | None = None
+    min_ratio: float | None = None
+
+    def bounds(self) -> dict[str, float]:
+        """The bounds that are set, by kind."""
+        return {kind: value for kind in BOUNDS if (value := getattr(self, kind)) is not None}
+
+    def violations(self, measured: Measurement) -> dict[str, float]:
+        """By kind of bound: how far past it, divided by its magnitude (by 1 for a bound of 0); <= 0 is met."""
+        return {kind: (_overshoot(self, kind, bound, measured)) / (abs(bound) or 1.0) for kind, bound in self.bounds().items()}
+
+    def loss(self, measured: Measurement) -> float:
+        """What the sampler sees, smaller is better: the ratio to the baseline (the value where there is none), signed."""
+        value = measured.value if measured.ratio is None else measured.ratio
+        return -value if self.higher_is_better else value
+
+    def gain(self, measured: Measurement) -> float:
+        """Log improvement over the baseline: 0 is the baseline, log 2 is twice as good."""
+        ratio = measured.value if measured.ratio is None else measured.ratio
+        log = math.log(max(ratio, 1e-12))
+        return log if self.higher_is_better else -log
+
+    def reference_loss(self, baseline: Measurement) -> float:
+        """The loss at this KPI's bound: the corner of the hypervolume. Without a bound: the baseline, or 0 if higher is better."""
+        losses = [self.loss(Measurement(value, baseline.baseline)) for value in self._values_at_bounds(baseline)]
+        return min(losses) if losses else (0.0 if self.higher_is_better else self.loss(baseline))
+
+    def _values_at_bounds(self, baseline: Measurement) -> list[float]:
+        base = baseline.baseline or 0.0
+        worse = -1.0 if self.higher_is_better else 1.0
+        at = {
+            "min": lambda bound: bound,
+            "max": lambda bound: bound,
+            "max_drop": lambda bound: base + worse * bound,
+            "max_ratio": lambda bound: base * bound,
+            "min_ratio": lambda bound: base * bound,
+        }
+        wrong_side = ("max", "max_ratio") if self.higher_is_better else ("min", "min_ratio")
+        return [at[kind](bound) for kind, bound in self.bounds().items() if kind not in wrong_side]
+
+
+BOUNDS = ("min", "max", "max_drop", "max_ratio", "min_ratio")
+
+
+def _overshoot(kpi: Kpi, kind: str, bound: float, measured: Measurement) -> float:
+    value, base, ratio = measured.value, measured.baseline, measured.ratio
+    if kind == "min":
+        return bound - value
+    if kind == "max":
+        return value - bound
+    if base is None or (ratio is None and kind != "max_drop"):
+        return math.inf  # nothing to compare with: such a bound cannot be met
+    if kind == "max_drop":
+        return (base - value if kpi.higher_is_better else value - base) - bound
+    assert ratio is not None
+    return ratio - bound if kind == "max_ratio" else bound - ratio
+
+
+def violations(kpis: Iterable[Kpi], measurements: Measurements) -> dict[str, float]:
+    """`name.kind` -> violation, for every bound of every KPI."""
+    return {
+        f"{kpi.name}.{kind}": violation for kpi in kpis for kind, violation in kpi.violations(measurements[kpi.name]).items()
+    }
+
+
+def kpi_score(kpis: Iterable[Kpi], measurements: Measurements) -> float:
+    """One number to sort by. Feasible: the weighted mean log improvement over the baseline across the objectives, at
+    least 0. Infeasible: minus the summed violation, below 0."""
+    kpis = list(kpis)
+    broken = sum(v for v in violations(kpis, measurements).values() if v > 0)
+    if broken:
+        return -broken
+    objectives = [kpi for kpi in kpis if kpi.objective]
+    total = sum(kpi.weight * kpi.gain(measurements[kpi.name]) for kpi in objectives)
+    return max(0.0, total / sum(kpi.weight for kpi in objectives))
+
+
+def parse_kpis(raw: Mapping[str, Any], facts: Mapping[str, Facts]) -> tuple[Kpi, ...]:
+    """From `{name: {objective, min, max, max_drop, max_ratio, min_ratio, weight}}`. Raises ConfigError."""
+    kpis = tuple(_parse(name, spec, lookup(facts, name, "KPI")) for name, spec in raw.items())
+    if not any(kpi.objective for kpi in kpis):
+        raise ConfigError("no KPI is an objective: type, for one of them, kpis.NAME.objective=true")
+    return kpis
+
+
+def _parse(name: str, spec: Any, facts: Facts) -> Kpi:
+    keys = [field.name for field in fields(Kpi) if field.name not in ("name", "higher_is_better")]
+    if not isinstance(spec, Mapping):
+        raise ConfigError(f"kpis.{name}={spec!r}: give it a role, such as kpis.{name}.max=1 (allowed: {', '.join(keys)})")
+    for key, value in spec.items():
+        if key not in keys:
+            raise ConfigError(f"kpis.{name}: unknown key {key!r}. {suggestion(key, keys)}")
+        _check_value(f"kpis.{name}.{key}", key, value)
+    kpi = Kpi(name, facts.higher_is_better, **{key: value for key, value in spec.items() if value is not None})
+    _check_roles(kpi, facts)
+    return kpi
+
+
+def _check_value(path: str, key: str, value: Any) -> None:
+    if key == "objective":
+        if not isinstance(value, bool):
+            raise ConfigError(f"{path}={value!r}: true or false is allowed")
+        return
+    if value is None and key != "weight":
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or (key not in ("min", "max") and value < 0) or (key in ("weight", "max_ratio") and value == 0):
+        raise ConfigError(f"{path}={value!r}: a number {'is' if key in ('min', 'max') else '>= 0 is' if 'drop' in key or 'min' in key else '> 0 is'} allowed")
+
+
+def _check_roles(kpi: Kpi, facts: Facts) -> None:
+    path = f"kpis.{kpi.name}"
+    if not kpi.objective and not kpi.bounds():
+        raise ConfigError(f"{path} has no role: set {path}.objective=true or a bound ({', '.join(BOUNDS)})")
+    for low, high in (("min", "max"), ("min_ratio", "max_ratio")):
+        a, b = getattr(kpi, low), getattr(kpi, high)
+        if a is not None and b is not None and a > b:
+            raise ConfigError(f"{path}: {low}={a} is above {high}={b}: nothing can meet both")
+    relative = [kind for kind in ("max_drop", "max_ratio", "min_ratio") if getattr(kpi, kind) is not None]
+    if relative and not facts.has_baseline:
+        raise ConfigError(f"{path}.{relative[0]}: the baseline has no {kpi.name} to compare with: use {path}.min or {path}.max")

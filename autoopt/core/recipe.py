@@ -1,0 +1,80 @@
+"""The point of the search space that a trial builds."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from autoopt.core.errors import ConfigError
+from autoopt.core.lookup import suggestion
+
+TEACHER = "teacher"
+"""The student that is the teacher itself, made smaller by pruning; every other name is an architecture of its own."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a trial builds from, apart from the task and the seed. None: does not apply to this recipe."""
+
+    student: str
+    pruning: str
+    quantization: str
+    width: float | None = None
+    """Multiplies the channels of a student that is not the teacher, > 0."""
+    pruning_ratio: float | None = None
+    """Share of channels removed, in (0, 1)."""
+    sparsity: float | None = None
+    """Share of weights set to zero, in (0, 1)."""
+    epochs: int = 0
+    """Passes over the train split; 0: the teacher's weights are used as they are."""
+    batch_size: int | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    momentum: float | None = None
+    nesterov: bool | None = None
+    beta1: float | None = None
+    beta2: float | None = None
+    weight_decay: float | None = None
+    warmup: float | None = None
+    """Share of the steps during which the learning rate rises, in [0, 1)."""
+    schedule: str | None = None
+    distill_weight: float | None = None
+    """In [0, 1]: 0 is labels only, 1 is teacher only."""
+    temperature: float | None = None
+    """Divides both logits, > 0."""
+    calibration: str | None = None
+    """How activation ranges are found from the calibration set."""
+
+    @property
+    def is_trained(self) -> bool:
+        return self.epochs > 0
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits: equal for equal recipes, in any process."""
+        return hashlib.sha256(self.to_yaml().encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that apply, in their order here."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def to_yaml(self) -> str:
+        """One `key: value` line a field. A JSON scalar is a YAML scalar, so the standard library suffices."""
+        return "".join(f"{name}: {json.dumps(value)}\n" for name, value in self.to_dict().items())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
+        """Raises ConfigError on a field that no recipe has, or one that every recipe needs and is missing."""
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"unknown recipe field {name!r}. {suggestion(name, known)}")
+        missing = {"student", "pruning", "quantization"} - set(values)
+        if missing:
+            raise ConfigError(f"the recipe lacks {', '.join(sorted(missing))}")
+        return cls(**values)
+
+
+BASELINE = Recipe(student=TEACHER, pruning="none", quantization="none")
+"""The teacher exported unchanged."""

@@ -1,0 +1,68 @@
+"""A trial: one recipe evaluated in a study, as it stands in the record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoopt.core.kpi import Kpi, Measurement, Measurements, kpi_score, violations
+from autoopt.core.recipe import Recipe
+
+COMPLETE, SCREENED, FAILED = "complete", "screened", "failed"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What building and measuring a recipe gave."""
+
+    measurements: Measurements
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall seconds by stage of the trial."""
+    curve: tuple[float, ...] = ()
+    """Quality on validation after each epoch, of the module before export."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What was chosen or found on the way: parity, quantizer settings, layers removed. Plain JSON values."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "measurements": {name: [m.value, m.baseline] for name, m in self.measurements.items()},
+            "seconds": dict(self.seconds),
+            "curve": list(self.curve),
+            "facts": dict(self.facts),
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> "Evaluation":
+        measurements = {name: Measurement(value, baseline) for name, (value, baseline) in raw["measurements"].items()}
+        return cls(measurements, raw["seconds"], tuple(raw["curve"]), raw["facts"])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`evaluation` is None unless complete; `reason` says why a trial was screened or failed; trace is for people."""
+
+    number: int
+    state: str
+    recipe: Recipe
+    evaluation: Evaluation | None = None
+    reason: str = ""
+    trace: str = ""
+    ended_at_s: float = 0.0
+    """Search seconds since the study began, at the trial's end."""
+
+    @property
+    def measurements(self) -> Measurements:
+        return self.evaluation.measurements if self.evaluation else {}
+
+    def violations(self, kpis: tuple[Kpi, ...]) -> dict[str, float]:
+        return violations(kpis, self.measurements)
+
+    def is_feasible(self, kpis: tuple[Kpi, ...]) -> bool:
+        return self.state == COMPLETE and all(v <= 0 for v in self.violations(kpis).values())
+
+    def blocking(self, kpis: tuple[Kpi, ...]) -> list[str]:
+        """Names of the KPIs with a broken bound, worst first."""
+        broken = sorted(((v, key) for key, v in self.violations(kpis).items() if v > 0), reverse=True)
+        return list(dict.fromkeys(key.partition(".")[0] for _, key in broken))
+
+    def score(self, kpis: tuple[Kpi, ...]) -> float:
+        return kpi_score(kpis, self.measurements)

@@ -1,0 +1,47 @@
+"""Measurements: numbers with a name and a unit, taken from an artifact on a runtime, beside the baseline's.
+
+A member is `(Subject) -> {name: Measurement}`; one function may give several names. FACTS holds the unit and direction of each.
+Add one = one file (or function), one line here, its name in conf/kpis where it is to decide.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autoopt.core.kpi import Facts, Measurement
+from autoopt.measurements.latency import latency
+from autoopt.measurements.quality import accuracy
+from autoopt.measurements.size import size
+from autoopt.measurements.subject import Options, Subject
+from autoopt.measurements.throughput import throughput
+
+__all__ = ["FACTS", "MEASURES", "Measure", "Options", "Subject"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    take: Callable[[Subject], dict[str, Measurement]]
+    facts: dict[str, Facts]
+
+
+MEASURES: dict[str, Measure] = {
+    "quality": Measure(accuracy, {"accuracy": Facts("share", True, "share of the validation split classified right, one input a call")}),
+    "size": Measure(
+        size,
+        {
+            "size_mb": Facts("MB", False, "the model file, in millions of bytes"),
+            "download_mb": Facts("MB", False, "the model file, deflated"),
+            "params_m": Facts("M", False, "weights of the exported graph before quantization, in millions"),
+            "weight_sparsity": Facts("share", True, "share of those weights that are zero", has_baseline=False),
+        },
+    ),
+    "latency": Measure(
+        latency,
+        {
+            "latency_p50_ms": Facts("ms", False, "median time of one call with one input"),
+            "latency_p95_ms": Facts("ms", False, "95th percentile of the time of one call with one input"),
+        },
+    ),
+    "throughput": Measure(throughput, {"throughput_qps": Facts("1/s", True, "queries a second, several clients on one session")}),
+}
+
+FACTS: dict[str, Facts] = {name: facts for measure in MEASURES.values() for name, facts in measure.facts.items()}

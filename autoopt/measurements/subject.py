@@ -1,0 +1,39 @@
+"""What is measured, and how thoroughly."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Latency: `blocks` blocks of `calls` calls each, artifact and baseline in turn. Throughput: `clients` threads, `slices`
+    slices of `slice_s` seconds each, in turn too."""
+
+    blocks: int = 20
+    calls: int = 40
+    warmup_calls: int = 20
+    clients: int = 4
+    slices: int = 3
+    slice_s: float = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An artifact and the baseline side by side. Sessions take (n, ...) float32 inputs; `targets` (n,) are class ids."""
+
+    path: Path
+    float_path: Path
+    """The model before quantization: its weights are counted there."""
+    session: Run
+    baseline_path: Path
+    baseline_session: Run
+    inputs: np.ndarray
+    targets: np.ndarray
+    baseline_predictions: np.ndarray
+    """The baseline's class ids (n,) on `inputs`."""
+    options: Options

@@ -1,0 +1,41 @@
+"""Throughput: several client threads on one session."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from autoopt.core.kpi import Measurement
+from autoopt.measurements.subject import Options, Subject
+
+
+def throughput(subject: Subject) -> dict[str, Measurement]:
+    """throughput_qps: single-input queries a second of all clients together; the median over slices that alternate with
+    the baseline's."""
+    mine, base = [], []
+    for _ in range(subject.options.slices):
+        mine.append(_slice(subject.session, subject.inputs, subject.options))
+        base.append(_slice(subject.baseline_session, subject.inputs, subject.options))
+    return {"throughput_qps": Measurement(float(np.median(mine)), float(np.median(base)))}
+
+
+def _slice(session: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray, options: Options) -> float:
+    """Queries a second in one slice; each client counts its own calls until the time is over."""
+    counts = [0] * options.clients
+    began = time.perf_counter()
+    end = began + options.slice_s
+
+    def client(number: int) -> None:
+        index = number
+        while time.perf_counter() < end:
+            session(inputs[index % len(inputs)][None])
+            index += options.clients
+            counts[number] += 1
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(options.clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - began)

@@ -1,0 +1,43 @@
+"""Structured pruning: whole channels go, by the dependency graph of Torch-Pruning (Fang et al. 2023, arXiv:2301.12900)."""
+
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from autoopt.core.errors import TrialError
+from autoopt.pruning.pruned import Pruned
+
+ROUND_TO = 8  # channels stay a multiple of 8: kernels work on vectors of 8 floats
+
+
+def structured_magnitude(model: nn.Module, inputs: Tensor, targets: Tensor, amount: float) -> Pruned:
+    """Remove the channels with the smallest weights, the same share in every layer (Li et al. 2016, arXiv:1608.08710)."""
+    return _prune(model, inputs, tp.importance.GroupMagnitudeImportance(p=2), amount)
+
+
+def structured_taylor(model: nn.Module, inputs: Tensor, targets: Tensor, amount: float) -> Pruned:
+    """Remove the channels whose loss would change least, to first order (Molchanov et al. 2019, arXiv:1906.10771)."""
+    model.eval()
+    model.zero_grad()
+    nn.functional.cross_entropy(model(inputs), targets).backward()
+    pruned = _prune(model, inputs, tp.importance.GroupTaylorImportance(), amount)
+    model.zero_grad()
+    return pruned
+
+
+def _prune(model: nn.Module, inputs: Tensor, importance: tp.importance.Importance, amount: float) -> Pruned:
+    before = sum(p.numel() for p in model.parameters())
+    head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
+    tp.pruner.BasePruner(
+        model,
+        inputs[:1],
+        importance=importance,
+        pruning_ratio=amount,
+        ignored_layers=head,  # its outputs are the classes
+        round_to=ROUND_TO,
+        in_channel_groups={},  # the library's mutable defaults would keep the models of earlier trials alive
+        out_channel_groups={},
+    ).step()
+    after = sum(p.numel() for p in model.parameters())
+    if after == before:
+        raise TrialError(f"structured pruning at pruning_ratio {amount} removed nothing from the {before} parameters")
+    return Pruned(model)

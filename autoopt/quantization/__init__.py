@@ -1,0 +1,70 @@
+"""Quantization schemes: what becomes low-bit, and how ranges are found.
+
+A member is `(source, target, calibration) -> facts`: it reads the float model at `source`, writes the quantized one to `target`
+and returns the settings that it chose, for the record. None of them trains.
+Add one = one file, one line here, one word in conf/space.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from autoopt.quantization.calibration import CALIBRATIONS, Calibration
+from autoopt.quantization.fp16 import fp16
+from autoopt.quantization.int8_dynamic import int8_dynamic
+from autoopt.quantization.int8_static import int8_static
+from autoopt.quantization.none import none
+from autoopt.quantization.weight_only import weight_only_int4, weight_only_int8
+
+__all__ = ["CALIBRATIONS", "SCHEMES", "Calibration", "Scheme", "offered"]
+
+ALL = frozenset({"Conv", "MatMul", "Gather", "Recurrent"})
+WORTHWHILE = 0.2  # a scheme that changes less than this share of a model's weights cannot matter for it
+
+
+@dataclass(frozen=True)
+class Scheme:
+    quantize: Callable[[Path, Path, Calibration], dict[str, Any]]
+    changes: frozenset[str]
+    """Kinds of operators whose weights it makes smaller; a fully connected layer counts as MatMul."""
+    bits: int
+    knobs: tuple[str, ...] = ()
+
+
+SCHEMES: dict[str, Scheme] = {
+    "none": Scheme(none, ALL, 32),
+    "fp16": Scheme(fp16, ALL, 16),
+    "int8_dynamic": Scheme(int8_dynamic, frozenset({"Conv", "MatMul", "Gather"}), 8),
+    "int8_static": Scheme(int8_static, frozenset({"Conv", "MatMul", "Gather"}), 8, ("calibration",)),
+    "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8),
+    "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4),
+}
+
+
+def offered(model: nn.Module) -> tuple[str, ...]:
+    """The schemes that change at least WORTHWHILE of the model's weights."""
+    weights = _weights_by_operator(model)
+    total = sum(weights.values()) or 1
+    return tuple(
+        name
+        for name, scheme in SCHEMES.items()
+        if scheme.changes == ALL or sum(weights.get(kind, 0) for kind in scheme.changes) >= WORTHWHILE * total
+    )
+
+
+def _weights_by_operator(model: nn.Module) -> dict[str, int]:
+    kinds = {
+        "Conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),
+        "MatMul": (nn.Linear, nn.MultiheadAttention),
+        "Gather": (nn.Embedding,),
+        "Recurrent": (nn.RNNBase,),
+    }
+    weights: dict[str, int] = {}
+    for module in model.modules():
+        for kind, types in kinds.items():
+            if isinstance(module, types):
+                weights[kind] = weights.get(kind, 0) + sum(p.numel() for p in module.parameters(recurse=False))
+    return weights

@@ -1,0 +1,99 @@
+"""What the terminal shows while the search runs, on stderr: a live panel, or one line a trial where there is no terminal."""
+
+import time
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from autoopt.core.kpi import Kpi
+from autoopt.core.recipe import Recipe
+from autoopt.core.standing import Standing
+from autoopt.core.trial import COMPLETE, FAILED, Trial
+from autoopt.report.words import recipe_line
+
+RECENT = 6
+
+
+@dataclass
+class Display:
+    """State of the panel. `hours` and `trials` are the budget's limits, None where it has none."""
+
+    study: str
+    kpis: tuple[Kpi, ...]
+    hours: float | None
+    trials: int | None
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    _began: float = field(default_factory=time.monotonic)
+    _ended: list[tuple[Trial, str]] = field(default_factory=list)
+    _standing: Standing | None = None
+    _running: str = ""
+    _live: Live | None = None
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._live:
+            self._live.__exit__(None, None, None)
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def on_start(self, number: int, recipe: Recipe) -> None:
+        self._running = f"{number:4d}  {recipe_line(recipe)}"
+
+    def on_epoch(self, epoch: int, quality: float) -> None:
+        head = self._running.split("  [epoch")[0]
+        self._running = f"{head}  [epoch {epoch}: {quality:.4f}]"
+
+    def on_end(self, trial: Trial, standing: Standing) -> None:
+        line = self._line(trial, standing)
+        self._running, self._standing = "", standing
+        self._ended = [*self._ended, (trial, line)][-RECENT:]
+        if self._live is None:
+            self.say(line)
+
+    def _line(self, trial: Trial, standing: Standing) -> str:
+        head = f"{trial.number:4d}  {recipe_line(trial.recipe)}"
+        if trial.state != COMPLETE:
+            return f"{head}  {trial.state}: {' '.join(trial.reason.split())[:160]}"
+        ratios = "  ".join(f"{kpi.name} {_short(kpi, trial)}" for kpi in self.kpis)
+        blocking = trial.blocking(self.kpis)
+        on_front = any(member.number == trial.number for member in standing.front)
+        place = f"misses {', '.join(blocking)}" if blocking else "on the front" if on_front else "feasible"
+        return f"{head}  {ratios}  {place}"
+
+    def _render(self) -> Group:
+        elapsed = time.monotonic() - self._began
+        recent = Table.grid(padding=(0, 1))
+        for trial, line in self._ended:
+            style = "green" if line.endswith("front") else "red" if trial.state == FAILED else ""
+            recent.add_row(Text(line, style=style, no_wrap=True, overflow="ellipsis"))
+        recent.add_row(Text(self._running or "…", style="bold", no_wrap=True, overflow="ellipsis"))
+        return Group(Text(self._headline(elapsed), style="bold"), self._bar(elapsed), recent)
+
+    def _headline(self, elapsed: float) -> str:
+        standing = self._standing
+        if standing is None:
+            return f"{self.study}: measuring the baseline"
+        counts = standing.counts()
+        best = f", best kpi_score {standing.feasible[0].score(self.kpis):.3f}" if standing.feasible else ""
+        return f"{self.study}: {counts['trials']} trials, {counts['feasible']} feasible, {counts['failed']} failed{best}, {elapsed:.0f} s"
+
+    def _bar(self, elapsed: float) -> ProgressBar:
+        shares = [elapsed / (self.hours * 3600)] if self.hours else []
+        shares += [self._standing.counts()["trials"] / self.trials] if self.trials and self._standing else []
+        return ProgressBar(total=1.0, completed=min(1.0, max(shares, default=0.0)), width=60)
+
+
+def _short(kpi: Kpi, trial: Trial) -> str:
+    measured = trial.measurements[kpi.name]
+    return f"{measured.value:.4g}" if measured.ratio is None or kpi.max_drop is not None else f"{measured.ratio:.3g}x"

@@ -1,0 +1,73 @@
+"""Numbers and recipes in words: one home for how the terminal, the page and MLflow's note say things."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoopt.core.kpi import Facts, Kpi, Measurement
+from autoopt.core.recipe import Recipe
+from autoopt.core.standing import Standing
+from autoopt.core.trial import Trial
+
+
+def number(value: float) -> str:
+    """Four significant digits, never an exponent for everyday sizes."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def measured(name: str, m: Measurement, facts: Facts) -> str:
+    """Shares as percent with points against the baseline, other units with the ratio to it."""
+    if facts.unit == "share":
+        points = "" if m.baseline is None else f" ({100 * (m.value - m.baseline):+.2f})"
+        return f"{100 * m.value:.2f}%{points}"
+    ratio = "" if m.ratio is None else f" ({m.ratio:.3g}x)"
+    return f"{number(m.value)}{ratio}"
+
+
+def structure_line(recipe: Recipe) -> str:
+    """The choices that make the artifact's structure: student, pruning, scheme."""
+    parts = [recipe.student if recipe.width is None else f"{recipe.student} x{recipe.width:g}"]
+    if recipe.pruning != "none":
+        parts.append(f"{recipe.pruning} {recipe.pruning_ratio or recipe.sparsity or 0:g}")
+    parts.append("fp32" if recipe.quantization == "none" else recipe.quantization + (f"/{recipe.calibration}" if recipe.calibration else ""))
+    return " · ".join(parts)
+
+
+def recipe_line(recipe: Recipe) -> str:
+    """The structure, then how it was trained."""
+    if not recipe.is_trained:
+        return structure_line(recipe)
+    taught = f", T={recipe.temperature:g}" if recipe.temperature else ""
+    return f"{structure_line(recipe)} · {recipe.optimizer} {recipe.learning_rate:.2g}, {recipe.epochs} epochs{taught}"
+
+
+def bound(kpi: Kpi) -> str:
+    """Such as 'latency_p95_ms <= 0.5x the baseline'."""
+    phrases = {
+        "min": ">= {}",
+        "max": "<= {}",
+        "max_drop": "at most {} worse than the baseline",
+        "max_ratio": "<= {}x the baseline",
+        "min_ratio": ">= {}x the baseline",
+    }
+    return f"{kpi.name} " + " and ".join(phrases[kind].format(f"{value:g}") for kind, value in kpi.bounds().items())
+
+
+def verdict(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None, test: Mapping[str, Any] | None) -> str:
+    """One sentence: what won and whether it holds, or what stands in the way."""
+    if champion is not None:
+        gains = ", ".join(f"{kpi.name} {_gain(kpi, champion)}" for kpi in kpis)
+        held = "" if test is None else f"; final exam on the test split {'passed' if test['passed'] else 'FAILED'}"
+        return f"Trial {champion.number} is the champion ({recipe_line(champion.recipe)}): {gains}{held}."
+    miss = standing.nearest_miss
+    if miss is None:
+        return "No trial beyond the baseline is complete yet."
+    return f"No trial meets every bound. Nearest miss: trial {miss.number} ({recipe_line(miss.recipe)}), blocked by {', '.join(miss.blocking(kpis))}."
+
+
+def _gain(kpi: Kpi, trial: Trial) -> str:
+    m = trial.measurements[kpi.name]
+    if m.baseline is None:
+        return number(m.value)
+    if kpi.max_drop is not None or m.ratio is None:
+        return f"{m.value - m.baseline:+.4f}"
+    return f"{m.ratio:.3g}x"

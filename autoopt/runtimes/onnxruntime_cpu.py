@@ -1,0 +1,23 @@
+"""ONNX Runtime on the CPU."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+
+def open_onnxruntime(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """`threads` >= 1 work on one call. Idle threads do not spin: other work on the machine keeps its cores."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only: every quantized model warns
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(inputs: np.ndarray) -> np.ndarray:
+        return session.run(None, {name: inputs})[0]  # type: ignore[no-any-return]
+
+    return run

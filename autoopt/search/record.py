@@ -1,0 +1,51 @@
+"""The study's record: what of a trial is kept in Optuna's storage, written and read in this one place."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from autoopt.core.recipe import Recipe
+from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Evaluation, Trial
+
+RECORD = "autoopt"
+"""The one user attribute of a trial that holds all of it: one write instead of twenty."""
+REPEATS = "repeats"
+"""Set on a trial whose recipe was answered from an earlier one: it teaches the sampler, and counts nowhere."""
+
+STATES = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: SCREENED, TrialState.FAIL: FAILED}
+
+
+def to_record(
+    recipe: Recipe, *, evaluation: Evaluation | None = None, reason: str = "", trace: str = "", ended_at_s: float = 0.0
+) -> dict[str, Any]:
+    return {
+        "recipe": recipe.to_dict(),
+        "evaluation": evaluation.to_dict() if evaluation else None,
+        "reason": reason,
+        "trace": trace,
+        "ended_at_s": ended_at_s,
+    }
+
+
+def from_frozen(frozen: FrozenTrial) -> Trial | None:
+    """None for trials that wait, run, or repeat an earlier one."""
+    record: Mapping[str, Any] | None = frozen.user_attrs.get(RECORD)
+    if record is None or frozen.state not in STATES or REPEATS in frozen.user_attrs:
+        return None
+    return Trial(
+        number=frozen.number,
+        state=STATES[frozen.state],
+        recipe=Recipe.from_dict(record["recipe"]),
+        evaluation=Evaluation.from_dict(record["evaluation"]) if record["evaluation"] else None,
+        reason=record["reason"],
+        trace=record["trace"],
+        ended_at_s=record["ended_at_s"],
+    )
+
+
+def read_trials(study: Study) -> list[Trial]:
+    """All ended trials, by number."""
+    found = (from_frozen(frozen) for frozen in study.get_trials(deepcopy=False))
+    return sorted((trial for trial in found if trial is not None), key=lambda trial: trial.number)

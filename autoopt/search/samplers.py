@@ -1,0 +1,39 @@
+"""Samplers: how the search proposes the next recipe.
+
+A member is `(seed, options) -> sampler`. Add one = one line here, one yaml in conf/sampler.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+
+
+def tpe(seed: int, startup_trials: int = 10, multivariate: bool = False) -> BaseSampler:
+    """Tree-structured Parzen estimator (Watanabe 2023, arXiv:2304.11127); multivariate: joint within a group of knobs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(seed=seed, n_startup_trials=startup_trials, multivariate=multivariate, group=multivariate)
+
+
+def gp(seed: int, startup_trials: int = 10) -> BaseSampler:
+    """Gaussian process; knobs that are not asked in every trial go to TPE, since it would draw them at random."""
+    return GPSampler(seed=seed, n_startup_trials=startup_trials, independent_sampler=TPESampler(seed=seed))
+
+
+def nsga2(seed: int, population: int = 20) -> BaseSampler:
+    """Genetic algorithm with non-dominated sorting (Deb et al. 2002, doi:10.1109/4235.996017)."""
+    return NSGAIISampler(seed=seed, population_size=population)
+
+
+def random(seed: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": tpe, "gp": gp, "nsga2": nsga2, "random": random}
+
+
+def make_sampler(name: str, seed: int, options: Mapping[str, Any]) -> BaseSampler:
+    return SAMPLERS[name](seed, **options)

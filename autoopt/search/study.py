@@ -1,0 +1,108 @@
+"""Opening a study: created or resumed, never mixed with another one."""
+
+import json
+import sqlite3
+import warnings
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from autoopt.core.errors import ConfigError
+from autoopt.core.kpi import Kpi
+from autoopt.search.record import RECORD
+
+FINGERPRINT = "autoopt_fingerprint"
+DATABASE = "study.db"
+
+
+def open_study(
+    folder: Path, name: str, kpis: tuple[Kpi, ...], fingerprint: Mapping[str, Any]
+) -> optuna.Study:
+    """Create or resume `folder`/study.db. Raises ConfigError where it was begun with another task, space or KPI set.
+
+    A trial that was running when its process died is closed as failed, and its recipe waits to be tried again.
+    """
+    objectives = [kpi for kpi in kpis if kpi.objective]
+    study = optuna.create_study(
+        study_name=name,
+        storage=open_storage(folder),
+        directions=["minimize"] * len(objectives),  # Kpi.loss: smaller is better, whatever the measurement
+        load_if_exists=True,
+    )
+    before = study.user_attrs.get(FINGERPRINT)
+    now = json.loads(json.dumps(fingerprint))
+    if before is None:
+        study.set_user_attr(FINGERPRINT, now)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([f"{kpi.name} loss" for kpi in objectives])
+    elif before != now:
+        raise ConfigError(f"study {name!r} was begun with {difference(before, now)}: type study=NAME for a new one, or go back")
+    requeue_orphans(study)
+    return study
+
+
+def load_study(folder: Path, name: str) -> optuna.Study:
+    """An existing study, to read. Raises ConfigError where there is none."""
+    if not (folder / DATABASE).is_file():
+        others = sorted(path.parent.name for path in folder.parent.glob(f"*/{DATABASE}"))
+        raise ConfigError(f"no study {name!r} in {folder.parent}. Known: {', '.join(others) or 'none yet: autoopt search begins one'}")
+    return optuna.load_study(study_name=name, storage=open_storage(folder))
+
+
+def open_storage(folder: Path) -> RDBStorage:
+    """SQLite in WAL mode: readers, such as `autoopt report` during a search, do not wait for the writer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(folder / DATABASE, timeout=60)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # kept in the file
+    return RDBStorage(f"sqlite:///{(folder / DATABASE).absolute()}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def lock_study(folder: Path, name: str) -> FileLock:
+    """One search a study: held until the process ends, whatever ends it. Raises ConfigError where another holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "search.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(f"study {name!r} is being searched by another process: wait for it, or type study=NAME") from error
+    return lock
+
+
+def requeue_orphans(study: optuna.Study) -> None:
+    """Close trials that a dead process left running; the caller holds the study's lock, so nobody is working on them."""
+    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        record = frozen.user_attrs.get(RECORD)
+        if record is not None:
+            lost = {**record, "reason": "the process died during this trial; its recipe was queued again"}
+            study._storage.set_trial_user_attr(frozen._trial_id, RECORD, lost)  # Optuna has no public way from outside
+        study.tell(frozen.number, state=TrialState.FAIL)
+        if frozen.params:
+            study.enqueue_trial(frozen.params, user_attrs={"retry_of": frozen.number})
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first entry that differs, as 'KEY=OLD, not NEW'."""
+    a, b = _flat(before), _flat(now)
+    key = next(key for key in {**a, **b} if a.get(key) != b.get(key))
+    return f"{key}={_short(a.get(key))}, not {_short(b.get(key))}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _short(value: Any) -> str:
+    return "nothing" if value is None else json.dumps(value)

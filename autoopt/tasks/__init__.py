@@ -1,0 +1,14 @@
+"""Tasks: what to learn. A member is a function `() -> Task`; add one = one file, one line here, one yaml in conf/task."""
+
+from collections.abc import Callable
+
+from autoopt.tasks.digits import digits
+from autoopt.tasks.fashion import fashion
+from autoopt.tasks.task import Split, Task
+
+__all__ = ["TASKS", "Split", "Task"]
+
+TASKS: dict[str, Callable[[], Task]] = {
+    "fashion": fashion,
+    "digits": digits,
+}

@@ -1,0 +1,55 @@
+"""What every task is: data in three splits, a teacher, and the students that fit it."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Inputs (n, ...) as the model takes them, targets (n,) int64 class ids."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What to learn. Students see `train`; the search reads `validation`; `test` is read once, by the final exam."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: int
+    build_teacher: Callable[[], nn.Module]
+    """The teacher's architecture with fresh weights: a module from (n, ...) inputs to (n, classes) logits."""
+    students: tuple[str, ...]
+    """Names in STUDENTS that take this task's inputs, besides the teacher made smaller."""
+    input_meaning: str
+    """What a user must feed to an artifact, in one sentence: it goes on the card."""
+    data_source: str
+    """Origin and licence of the data: it goes on the card."""
+    weights: Path | None = None
+    """The teacher's weights (safetensors) where they ship with the package, else None: the teacher is trained and cached."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input, without the batch axis."""
+        return tuple(self.train.inputs.shape[1:])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the data of all splits, 16 hex digits: caches and studies of other data never match."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.validation, self.test):
+            digest.update(split.inputs.numpy().tobytes())
+            digest.update(split.targets.numpy().tobytes())
+        return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Tracking: MLflow as a view of the study. The study is the truth: a view that is down never stops or loses a trial."""

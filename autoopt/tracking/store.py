@@ -1,0 +1,45 @@
+"""The MLflow store: where it is, and making it ready once."""
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from filelock import FileLock
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before mlflow is imported: it reads it once
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment
+
+logging.getLogger("alembic").setLevel(logging.WARNING)
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+
+def default_uri(outputs: Path) -> str:
+    """One SQLite file for all studies of an outputs folder. `outputs` is absolute."""
+    return f"sqlite:///{outputs / 'mlflow.db'}"
+
+
+def open_client(uri: str, outputs: Path) -> MlflowClient:
+    """A client whose store is ready. A fresh SQLite file is set up under a lock: two at once corrupt it for good."""
+    outputs.mkdir(parents=True, exist_ok=True)
+    with FileLock(outputs / ".mlflow.lock"):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)  # the first call creates the tables
+        if uri.startswith("sqlite:///"):
+            with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=60)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")  # the UI reads while the search writes
+    return client
+
+
+def open_experiment(client: MlflowClient, name: str, uri: str, outputs: Path) -> Experiment:
+    """The experiment of a task, created where it is new. Artifacts of a local store go to `outputs`/mlartifacts."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = (outputs / "mlartifacts" / name).as_uri() if uri.startswith("sqlite:///") else None
+        found = client.get_experiment(client.create_experiment(name, artifact_location=location))
+    elif found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return found

@@ -1,0 +1,1 @@
+"""Training: the loop, the distillation loss, the optimizers, the teacher and its cached logits."""

@@ -1,0 +1,103 @@
+"""The teacher: loaded where its weights exist, else trained once and cached; and its logits, computed once."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from autoopt.core.artifact import write_atomically
+from autoopt.core.errors import ConfigError
+from autoopt.core.recipe import Recipe
+from autoopt.pruning import Pruned
+from autoopt.tasks import Task
+from autoopt.training.loop import EVALUATION_BATCH, Hooks, module_quality, train
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """`checkpoint` (safetensors) wins over the weights that ship with the task; without both, the teacher is trained."""
+
+    checkpoint: Path | None = None
+    epochs: int = 0
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    weight_decay: float = 0.01
+
+
+def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> nn.Module:
+    """The task's teacher in eval mode. Raises ConfigError where weights do not fit, or nothing says how to get any."""
+    weights = options.checkpoint or task.weights or _trained(task, options, cache, seed, hooks)
+    model = task.build_teacher()
+    try:
+        state = {name: value.float() if value.is_floating_point() else value for name, value in load_file(weights).items()}
+        model.load_state_dict(state)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ConfigError(f"teacher.checkpoint={weights} does not hold the weights of task {task.name}'s teacher: {_line(error)}") from error
+    return model.eval()
+
+
+def teacher_logits(teacher: nn.Module, task: Task, cache: Path) -> Tensor:
+    """The teacher's logits on the train split (n, classes), float32; cached by the weights and the data."""
+    path = cache / "logits" / f"{task.name}-{task.fingerprint}-{module_fingerprint(teacher)}.npy"
+    if not path.is_file():
+        with torch.no_grad():
+            logits = torch.cat([teacher(batch) for batch in task.train.inputs.split(EVALUATION_BATCH)]).numpy()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            np.save(file, logits, allow_pickle=False)
+        fresh.replace(path)
+    return torch.from_numpy(np.load(path, allow_pickle=False))
+
+
+def module_fingerprint(model: nn.Module) -> str:
+    """sha256 over names and values of all weights, 16 hex digits."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _trained(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> Path:
+    """Path of the trained teacher's weights, with a card beside it that says how good it is and how it was made."""
+    if options.epochs < 1:
+        raise ConfigError(f"task {task.name} ships no teacher: give teacher.checkpoint=FILE.safetensors, or teacher.epochs=N to train one")
+    torch.manual_seed(seed)
+    model = task.build_teacher()
+    how = {**asdict(options), "checkpoint": None, "seed": seed, "data": task.fingerprint, "architecture": repr(model)}
+    name = f"{task.name}-{hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]}"
+    path = cache / "teachers" / f"{name}.safetensors"
+    if path.is_file():
+        return path
+    recipe = Recipe(
+        student="teacher",
+        pruning="none",
+        quantization="none",
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        optimizer=options.optimizer,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        warmup=0.1,
+        schedule="cosine",
+        distill_weight=0.0,
+    )
+    curve = train(Pruned(model), task, torch.zeros(len(task.train), task.classes), recipe, seed=seed, hooks=hooks)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    save_file(model.state_dict(), fresh)
+    fresh.replace(path)
+    card = {**how, "curve": curve, "validation_accuracy": module_quality(model, task.validation)}
+    write_atomically(path.with_suffix(".json"), json.dumps(card, indent=2) + "\n")
+    return path
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
