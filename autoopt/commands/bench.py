@@ -74,6 +74,7 @@ def _baseline(settings: Settings, task: Task, teacher: torch.nn.Module) -> Path:
             return folder / artifact.MODEL
     except ArtifactError:
         pass  # not there yet, or not whole: it is made again below
+    settings.folder.mkdir(parents=True, exist_ok=True)
     model = settings.folder / "baseline.onnx"
     export(teacher, task.validation.inputs[:2], model)
     artifact.write(folder, model, BASELINE, card)

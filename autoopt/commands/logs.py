@@ -17,6 +17,7 @@ def quiet() -> None:
     optuna.logging.enable_propagation()
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # warns of torchvision's absence, which nothing here needs
 
 
 def log_to(path: Path) -> None:
@@ -24,6 +25,7 @@ def log_to(path: Path) -> None:
     quiet()
     handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=3)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(lambda record: record.name != "root")  # onnxruntime chats there, once a tensor
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
     warnings.simplefilter("default")

@@ -18,7 +18,7 @@ from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.errors import TrialError
 from autoopt.core.recipe import BASELINE, TEACHER, Recipe
-from autoopt.core.space import Space, values
+from autoopt.core.space import Space, typical, values
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Evaluation, Trial
 from autoopt.measurements import FACTS
@@ -70,14 +70,20 @@ def search(settings: Settings) -> int:
 
 
 def first_recipes(space: Space) -> list[Recipe]:
-    """Start with quantization: the teacher under each scheme, no training, seconds each. Those outside of the space drop out."""
+    """Before the sampler has a say: the teacher under each scheme (no training, seconds), then a typical recipe of each student."""
+    students = [str(student) for student in values(space.knobs["student"])]
+    typicals = [recipe for recipe in (typical(space, student) for student in students) if recipe.is_trained]
+    return [*_quantized_teachers(space), *typicals]
+
+
+def _quantized_teachers(space: Space) -> list[Recipe]:
+    """Those outside of the space drop out when they are queued."""
+    if TEACHER not in values(space.knobs["student"]):
+        return []
     calibrations = values(space.knobs["calibration"]) if "calibration" in space.knobs else ()
     asked = space.needs["calibration"][1]
-    recipes = []
-    for scheme in map(str, values(space.knobs["quantization"], TEACHER if TEACHER in values(space.knobs["student"]) else None)):
-        calibration = str(calibrations[0]) if scheme in asked and calibrations else None
-        recipes.append(Recipe(TEACHER, "none", scheme, calibration=calibration))
-    return [recipe for recipe in recipes if recipe != BASELINE]
+    schemes = [str(scheme) for scheme in values(space.knobs["quantization"], TEACHER) if scheme != BASELINE.quantization]
+    return [Recipe(TEACHER, "none", s, calibration=str(calibrations[0]) if s in asked and calibrations else None) for s in schemes]
 
 
 def fingerprint(settings: Settings, task: Task) -> dict[str, Any]:

@@ -109,9 +109,18 @@ def draw(space: Space, ask: Callable[[str, Choice | Range], Value]) -> Recipe:
         if isinstance(knob, Per):
             case = str(chosen[knob.parent])
             knob, parameter = knob.cases[case], f"{name}[{case}]"
-        fixed = isinstance(knob, Choice) and len(knob.values) == 1
-        chosen[name] = knob.values[0] if fixed and isinstance(knob, Choice) else ask(parameter, knob)
+        if isinstance(knob, Choice) and len(knob.values) == 1:
+            chosen[name] = knob.values[0]
+        else:
+            chosen[name] = _rounded(ask(parameter, knob), knob)
     return Recipe.from_dict(chosen)
+
+
+def _rounded(value: Value, knob: Choice | Range) -> Value:
+    """Six significant digits: a recipe that people can read and type. The ends of a range stay as they were written."""
+    if isinstance(knob, Choice) or not isinstance(value, float):
+        return value
+    return min(max(float(f"{value:.6g}"), knob.low), knob.high)
 
 
 def parameters(space: Space, recipe: Recipe) -> dict[str, Value] | None:
@@ -130,6 +139,31 @@ def parameters(space: Space, recipe: Recipe) -> dict[str, Value] | None:
     except KeyError:
         return None
     return answers if drawn == recipe else None
+
+
+def typical(space: Space, student: str) -> Recipe:
+    """A sensible first recipe of a student: of each choice the first value, of each range the middle.
+
+    So the order of a list in conf/space says what to try first.
+    """
+
+    def answer(parameter: str, knob: Choice | Range) -> Value:
+        if parameter == "student":
+            return student
+        return knob.values[0] if isinstance(knob, Choice) else _middle(knob)
+
+    return draw(space, answer)
+
+
+def _middle(knob: Range) -> float | int:
+    """Halfway, in the logarithm where the range is logarithmic, on a step where it has steps."""
+    if knob.log:
+        middle = math.sqrt(knob.low * knob.high)
+    else:
+        step = knob.step or (1.0 if knob.whole else 0.0)
+        half = (knob.high - knob.low) / 2
+        middle = knob.low + (step * round(half / step) if step else half)
+    return round(middle) if knob.whole else middle
 
 
 def contains(knob: Choice | Range, value: Any) -> bool:

@@ -1,0 +1,152 @@
+"""autoopt doctor: is this machine ready for a night?"""
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.table import Table
+
+from autoopt.commands.outcome import stdout_console
+from autoopt.config import Settings
+from autoopt.core.cpu import cpu_flags, cpu_name, saturates
+from autoopt.core.errors import AutooptError
+from autoopt.core.recipe import Recipe
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+STYLES = {OK: "green", WARNING: "yellow", ERROR: "bold red"}
+PACKAGES = ("torch", "onnx", "onnxruntime", "optuna", "mlflow", "hydra-core", "torch-pruning")
+LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`advice` says what to do where it is not ok."""
+
+    status: str
+    detail: str
+    advice: str = ""
+
+
+def doctor(settings: Settings) -> int:
+    """Prints a table of checks. Returns 0 where a search would run, 1 where it would not."""
+    checks: dict[str, Callable[[], Finding]] = {
+        "python": _python,
+        "packages": _packages,
+        "cpu": _cpu,
+        "threads": partial(_threads, settings),
+        "memory": _memory,
+        "disk": partial(_disk, settings.outputs),
+        "configuration": partial(_configuration, settings),
+        "tracking": partial(_tracking, settings),
+        "a tiny trial": _tiny_trial,
+    }
+    table = Table("check", "status", "found", "what to do", title="autoopt doctor", title_justify="left")
+    worst = 0
+    for name, check in checks.items():
+        finding = check()
+        table.add_row(name, f"[{STYLES[finding.status]}]{finding.status}", finding.detail, finding.advice)
+        worst = max(worst, int(finding.status == ERROR))
+    stdout_console().print(table)
+    return worst
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} at {sys.executable}"
+    return Finding(OK, found) if sys.version_info >= (3, 11) else Finding(ERROR, found, "install Python 3.11 or newer")
+
+
+def _packages() -> Finding:
+    return Finding(OK, ", ".join(f"{name} {version(name)}" for name in PACKAGES))
+
+
+def _cpu() -> Finding:
+    known = [flag for flag in ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimddp") if flag in cpu_flags()]
+    detail = f"{cpu_name()}, {os.cpu_count()} cores, {', '.join(known) or 'features unknown'}"
+    if saturates():
+        return Finding(OK, f"{detail}; no VNNI: int8_static keeps weights to 7 bits so that products do not saturate")
+    return Finding(OK, detail)
+
+
+def _threads(settings: Settings) -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    detail = f"{settings.threads} to train, {settings.runtime_threads} to serve, {cores} cores usable"
+    if max(settings.threads, settings.runtime_threads) > cores:
+        return Finding(WARNING, detail, f"more threads than cores slow each other down: threads={cores}")
+    policy = os.environ.get("OMP_WAIT_POLICY", "")
+    if policy.upper() != "PASSIVE":
+        return Finding(WARNING, f"{detail}; OMP_WAIT_POLICY={policy or 'not set'}", "spinning threads steal cores: export OMP_WAIT_POLICY=PASSIVE")
+    return Finding(OK, detail)
+
+
+def _memory() -> Finding:
+    info = Path("/proc/meminfo")
+    if not info.is_file():
+        return Finding(OK, "not known on this system")
+    kilobytes = next(int(line.split()[1]) for line in info.read_text().splitlines() if line.startswith("MemAvailable"))
+    free = kilobytes / 1e6
+    return Finding(OK if free >= LEAST_MEMORY_GB else WARNING, f"{free:.1f} GB available", "" if free >= LEAST_MEMORY_GB else "close other programs")
+
+
+def _disk(outputs: Path) -> Finding:
+    there = next(path for path in (outputs, *outputs.parents) if path.exists())
+    free = shutil.disk_usage(there).free / 1e9
+    if free >= LEAST_DISK_GB:
+        return Finding(OK, f"{free:.1f} GB free at {there}")
+    return Finding(ERROR, f"{free:.1f} GB free at {there}", f"make room for {LEAST_DISK_GB:g} GB, or type outputs=ANOTHER_FOLDER")
+
+
+def _configuration(settings: Settings) -> Finding:
+    from autoopt.commands.bench import load_task, narrow
+
+    try:
+        task = load_task(settings)
+        narrow(settings, task)
+    except AutooptError as error:
+        return Finding(ERROR, str(error), "see autoopt --cfg")
+    splits = f"{len(task.train)} / {len(task.validation)} / {len(task.test)}"
+    return Finding(OK, f"task {task.name} ({splits}), study {settings.study}, KPIs {', '.join(kpi.name for kpi in settings.kpis)}")
+
+
+def _tracking(settings: Settings) -> Finding:
+    if settings.tracker == "none":
+        return Finding(OK, "turned off")
+    from autoopt.tracking.store import default_uri, open_client
+    from autoopt.tracking.view import TROUBLE
+
+    uri = settings.tracking_uri or default_uri(settings.outputs)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        return Finding(OK, f"{uri}, which the first search creates")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    try:
+        open_client(uri, settings.outputs)
+    except TROUBLE as error:
+        return Finding(WARNING, f"{uri}: {' '.join(str(error).split())[:160]}", "a search runs without it; start the server, or type tracking=none")
+    return Finding(OK, uri)
+
+
+def _tiny_trial() -> Finding:
+    """The whole path once, on digits, in a folder that is removed again."""
+    from autoopt.commands.bench import make_bench
+    from autoopt.config import load_settings
+    from autoopt.pipeline import run_trial
+    from autoopt.tasks import TASKS
+    from autoopt.training.loop import Hooks
+
+    recipe = Recipe("cnn", "none", "int8_static", epochs=2, optimizer="adamw", learning_rate=5e-3, calibration="minmax", schedule="cosine")
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load_settings(["task=digits", f"outputs={folder}", "teacher.epochs=2"])
+        bench = make_bench(settings, TASKS["digits"](), Hooks())
+        measured = run_trial(recipe, bench, Path(folder) / "trial", Hooks()).measurements
+    accuracy, latency = measured["accuracy"].value, measured["latency_p95_ms"]
+    detail = f"digits, cnn, int8_static: accuracy {accuracy:.3f}, p95 {latency.ratio:.2f}x the baseline, {time.perf_counter() - began:.1f} s"
+    return Finding(OK, detail) if accuracy > 0.5 else Finding(ERROR, detail, "training or quantization is broken here: report this line")
