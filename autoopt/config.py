@@ -134,7 +134,8 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     for key in raw:
         if key not in SECTIONS:
             raise ConfigError(f"unknown key {key!r}. {suggestion(key, SECTIONS)}")
-    task = lookup(TASKS, str(_section(raw, "task").get("name")), "task") and raw["task"]["name"]
+    task = str(_section(raw, "task").get("name"))
+    lookup(TASKS, task, "task")
     runtime, tracking, sampler = _section(raw, "runtime"), _section(raw, "tracking"), _section(raw, "sampler")
     lookup(RUNTIMES, str(runtime.get("name")), "runtime")
     lookup(SAMPLERS, str(sampler.get("name")), "sampler")
@@ -254,9 +255,11 @@ def _sampler_options(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tracking_uri(uri: Any) -> str | None:
-    if uri is not None and not str(uri).startswith(("sqlite:///", "http://", "https://")):
+    if uri is None:
+        return None
+    if not str(uri).startswith(("sqlite:///", "http://", "https://")):
         raise ConfigError(f"tracking.uri={uri}: null, sqlite:///FILE or http://HOST:PORT is allowed")
-    return uri
+    return str(uri)
 
 
 def _study_name(name: Any) -> str:

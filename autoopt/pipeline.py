@@ -49,7 +49,9 @@ def run_trial(recipe: Recipe, bench: Bench, folder: Path, hooks: Hooks) -> Evalu
     torch.manual_seed(bench.seed)
     folder.mkdir(parents=True, exist_ok=True)
     float_path, path = folder / "float.onnx", folder / "model.onnx"
-    clock, curve, facts = StageClock(), [], {}
+    clock = StageClock()
+    curve: list[float] = []
+    facts: dict[str, Any] = {}
 
     with clock("structure"):
         pruned = prune(build_student(recipe, bench), recipe, bench.task)

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-
 from autoopt.champion.exam import EXAM
 from autoopt.commands.outcome import stdout_console, write_report
 from autoopt.config import Settings, saved_settings

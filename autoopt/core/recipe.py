@@ -61,7 +61,7 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """One `key: value` line a field. A JSON scalar is a YAML scalar, so the standard library suffices."""
-        return "".join(f"{name}: {json.dumps(value)}\n" for name, value in self.to_dict().items())
+        return "".join(f"{name}: {_yaml_scalar(value)}\n" for name, value in self.to_dict().items())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
@@ -74,6 +74,12 @@ class Recipe:
         if missing:
             raise ConfigError(f"the recipe lacks {', '.join(sorted(missing))}")
         return cls(**values)
+
+
+def _yaml_scalar(value: Any) -> str:
+    """JSON, but for floats like 1e-05, which YAML 1.1 reads as text unless there is a point."""
+    text = json.dumps(value)
+    return text.replace("e", ".0e") if isinstance(value, float) and "e" in text and "." not in text else text
 
 
 BASELINE = Recipe(student=TEACHER, pruning="none", quantization="none")

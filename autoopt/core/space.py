@@ -38,7 +38,7 @@ KNOBS: dict[str, tuple[float, float, str]] = {
 NAMES = frozenset(name for name, limits in KNOBS.items() if limits is ANY)
 WHOLE = frozenset({"epochs", "batch_size"})
 TRAINING = frozenset(
-    "epochs batch_size optimizer learning_rate momentum nesterov beta1 beta2 weight_decay warmup schedule distill_weight temperature".split()
+    ["epochs", "batch_size", "optimizer", "learning_rate", "momentum", "nesterov", "beta1", "beta2", "weight_decay", "warmup", "schedule", "distill_weight", "temperature"]
 )
 
 

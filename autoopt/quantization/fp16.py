@@ -5,11 +5,14 @@ from typing import Any
 
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 
 from autoopt.quantization.calibration import Calibration
 
 
 def fp16(source: Path, target: Path, calibration: Calibration) -> dict[str, Any]:
     """Halves the file. A CPU without float16 arithmetic casts back and forth, so it may get slower."""
-    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), target)
+    model = OnnxModel(convert_float_to_float16(onnx.load(source), keep_io_types=True))
+    model.topological_sort()  # the converter appends its casts at the end, where ONNX does not allow them
+    onnx.save(model.model, target)
     return {"bits": 16}

@@ -1,8 +1,7 @@
 """Static 8-bit (QDQ): weights and activations quantized once, activation ranges found on the calibration set."""
 
-import io
-from contextlib import redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -10,30 +9,31 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from autoopt.core.cpu import saturates
 from autoopt.core.errors import TrialError
-from autoopt.quantization.calibration import CALIBRATIONS, Calibration, Reader
+from autoopt.quantization.calibration import CALIBRATIONS, Calibration, save_ranges
 
 
 def int8_static(source: Path, target: Path, calibration: Calibration) -> dict[str, Any]:
     """Unsigned activations, signed weights per channel; 7-bit weights where 8 bits would saturate (-22 points on a CNN).
 
-    Raises TrialError where a range comes out infinite, as attention masks of -inf make it.
+    Raises TrialError where a range is not finite, as attention masks of -inf make it.
     """
-    model = onnx.load(source)
     reduce_range = saturates()
-    try:
-        with redirect_stdout(io.StringIO()):  # the calibrators print their progress
+    with TemporaryDirectory() as folder:
+        ranges = Path(folder) / "ranges.json"
+        try:
+            method = save_ranges(source, calibration, ranges)
             quantize_static(
-                model,
+                onnx.load(source),
                 target,
-                Reader(calibration.inputs, model.graph.input[0].name),
+                calibration_cache_path=ranges,
+                calibrate_method=method,
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=reduce_range,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                calibrate_method=CALIBRATIONS[calibration.method or "minmax"],
             )
-    except ValueError as error:
-        raise TrialError(f"int8_static with {calibration.method} calibration failed: {error}") from error
+        except ValueError as error:
+            raise TrialError(f"int8_static with {calibration.method} calibration failed: {error}") from error
     chosen = {"weight_type": "QInt8", "activation_type": "QUInt8", "per_channel": True, "reduce_range": reduce_range}
-    return {"bits": 8, **chosen, "calibration_inputs": len(calibration.inputs)}
+    return {"bits": 8, **chosen, "calibration_inputs": len(calibration.inputs), **CALIBRATIONS[calibration.method or "minmax"][1]}

@@ -6,18 +6,13 @@ Add a runtime = one file, one line here, one yaml in conf/runtime.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from autoopt.runtimes.onnxruntime_cpu import open_onnxruntime
 
-
-class Session(Protocol):
-    """A loaded model: (n, ...) float32 inputs to (n, classes) float32 logits. Safe to call from several threads."""
-
-    def __call__(self, inputs: np.ndarray) -> np.ndarray: ...
-
+Session = Callable[[np.ndarray], np.ndarray]
+"""A loaded model: (n, ...) float32 inputs to (n, classes) float32 logits. Safe to call from several threads."""
 
 RUNTIMES: dict[str, Callable[[Path, int], Session]] = {
     "onnxruntime": open_onnxruntime,

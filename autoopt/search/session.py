@@ -25,9 +25,9 @@ class Session:
         """Goes on with the counters of the last session where that was killed or interrupted."""
         earlier = float(study.user_attrs.get(SEARCHED_S, 0.0))
         last = study.user_attrs.get(SESSION)
-        cut_short = last is not None and last["ended_by"] in (None, "interrupt")
-        first_trials = last["first_trials"] if cut_short else counted(trials)
-        first_s = last["first_s"] if cut_short else earlier
+        first_trials, first_s = counted(trials), earlier
+        if last is not None and last["ended_by"] in (None, "interrupt"):
+            first_trials, first_s = last["first_trials"], last["first_s"]
         session = cls(study, first_trials, first_s, earlier, time.monotonic())
         session.save(None)
         return session

@@ -72,7 +72,8 @@ class View:
 
     def _existing_runs(self) -> dict[int, str]:
         """Trial number -> run id, of the children that are already complete in MLflow."""
-        runs, token = {}, None
+        runs: dict[int, str] = {}
+        token = None
         while True:
             query = f"tags.`mlflow.parentRunId` = '{self.parent_id}' and attributes.status != 'RUNNING'"
             page = self._client.search_runs([self._experiment_id], query, max_results=1000, page_token=token)

@@ -1,0 +1,76 @@
+"""Shared fixtures. They give small real things: the digits task, a trained student, its ONNX file."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: two spinning processes cost 17x
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from autoopt.core.recipe import Recipe
+from autoopt.pruning import Pruned
+from autoopt.runtimes.export import export
+from autoopt.students import STUDENTS
+from autoopt.tasks import TASKS, Task
+from autoopt.training.loop import Hooks, train
+
+torch.set_num_threads(2)
+
+TRAINING = {
+    "batch_size": 64,
+    "optimizer": "adamw",
+    "learning_rate": 5e-3,
+    "weight_decay": 0.01,
+    "warmup": 0.1,
+    "schedule": "cosine",
+    "distill_weight": 0.0,
+}
+
+
+def make_recipe(**fields: object) -> Recipe:
+    """A recipe with sensible training fields, any of them overridden."""
+    base = {"student": "cnn", "pruning": "none", "quantization": "none", "epochs": 2, **TRAINING}
+    return Recipe.from_dict({**base, **fields})
+
+
+@pytest.fixture(scope="session")
+def digits() -> Task:
+    return TASKS["digits"]()
+
+
+def _trained(task: Task, student: str) -> nn.Module:
+    torch.manual_seed(0)
+    model = STUDENTS[student].build(task.input_shape, task.classes, 1.0)
+    train(Pruned(model), task, torch.zeros(len(task.train), task.classes), make_recipe(student=student, epochs=6), seed=0, hooks=Hooks())
+    return model
+
+
+@pytest.fixture(scope="session")
+def trained(digits: Task) -> dict[str, nn.Module]:
+    """A trained module of every student, by name. Shared: copy before changing one."""
+    return {name: _trained(digits, name) for name in STUDENTS}
+
+
+@pytest.fixture(scope="session")
+def exported(digits: Task, trained: dict[str, nn.Module], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The float ONNX file of every trained student, by name."""
+    folder = tmp_path_factory.mktemp("exported")
+    for name, model in trained.items():
+        export(model, digits.validation.inputs[:8], folder / f"{name}.onnx")
+    return {name: folder / f"{name}.onnx" for name in trained}
+
+
+@pytest.fixture
+def accuracy_of(digits: Task) -> Callable[[Callable[[np.ndarray], np.ndarray]], float]:
+    """Accuracy of a session on digits' validation split, one input a call."""
+
+    def measure(session: Callable[[np.ndarray], np.ndarray]) -> float:
+        inputs, targets = digits.validation.inputs.numpy(), digits.validation.targets.numpy()
+        return float(np.mean([session(inputs[i : i + 1]).argmax() == targets[i] for i in range(len(targets))]))
+
+    return measure

@@ -1,0 +1,103 @@
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoopt.core.errors import ConfigError
+from autoopt.core.kpi import Facts, Kpi, Measurement, kpi_score, parse_kpis, violations
+
+FACTS = {
+    "accuracy": Facts("share", True, ""),
+    "latency_p95_ms": Facts("ms", False, ""),
+    "size_mb": Facts("MB", False, ""),
+    "weight_sparsity": Facts("share", True, "", has_baseline=False),
+}
+ACCURACY = Kpi("accuracy", True, objective=True, max_drop=0.02)
+LATENCY = Kpi("latency_p95_ms", False, objective=True, max_ratio=0.5)
+
+
+@pytest.mark.parametrize(
+    ("kpi", "value", "baseline", "expected"),
+    [
+        (Kpi("a", True, min=0.9), 0.81, 1.0, 0.1),
+        (Kpi("a", False, max=2.0), 3.0, 1.0, 0.5),
+        (Kpi("a", True, max_drop=0.02), 0.86, 0.90, 1.0),
+        (Kpi("a", True, max_drop=0.02), 0.95, 0.90, -3.5),
+        (Kpi("a", False, max_drop=0.5), 3.0, 2.0, 1.0),
+        (Kpi("a", False, max_ratio=0.5), 1.0, 1.0, 1.0),
+        (Kpi("a", True, min_ratio=2.0), 1.0, 1.0, 0.5),
+        (Kpi("a", True, min=0.0), -0.5, 1.0, 0.5),
+        (Kpi("a", False, max_ratio=0.5), 1.0, None, math.inf),
+    ],
+)
+def test_violation_is_the_distance_past_the_bound_over_its_magnitude(kpi: Kpi, value: float, baseline: float | None, expected: float) -> None:
+    assert list(kpi.violations(Measurement(value, baseline)).values()) == [pytest.approx(expected)]
+
+
+@given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(0.01, 10))
+def test_a_ratio_bound_is_met_exactly_where_the_violation_is_not_above_zero(value: float, baseline: float, bound: float) -> None:
+    violation = Kpi("a", False, max_ratio=bound).violations(Measurement(value, baseline))["max_ratio"]
+    assert (violation <= 0) == (value / baseline <= bound)
+
+
+def test_kpi_score_is_the_mean_log_improvement_of_feasible_trials() -> None:
+    measured = {"accuracy": Measurement(0.9, 0.9), "latency_p95_ms": Measurement(1.0, 4.0)}
+    assert kpi_score([ACCURACY, LATENCY], measured) == pytest.approx(math.log(4) / 2)
+    heavy = Kpi("latency_p95_ms", False, objective=True, weight=3.0)
+    assert kpi_score([ACCURACY, heavy], measured) == pytest.approx(3 * math.log(4) / 4)
+
+
+def test_kpi_score_of_an_infeasible_trial_is_minus_the_summed_violation() -> None:
+    measured = {"accuracy": Measurement(0.84, 0.9), "latency_p95_ms": Measurement(1.0, 1.0)}
+    assert kpi_score([ACCURACY, LATENCY], measured) == pytest.approx(-(2.0 + 1.0))
+
+
+@given(st.floats(0.5, 1), st.floats(0.01, 2))
+def test_kpi_score_has_the_sign_of_feasibility(accuracy: float, latency: float) -> None:
+    measured = {"accuracy": Measurement(accuracy, 0.9), "latency_p95_ms": Measurement(latency, 1.0)}
+    feasible = all(v <= 0 for v in violations([ACCURACY, LATENCY], measured).values())
+    assert (kpi_score([ACCURACY, LATENCY], measured) >= 0) == feasible
+
+
+def test_loss_is_smaller_for_what_is_better() -> None:
+    assert ACCURACY.loss(Measurement(0.9, 1.0)) < ACCURACY.loss(Measurement(0.8, 1.0))
+    assert LATENCY.loss(Measurement(0.5, 1.0)) < LATENCY.loss(Measurement(0.6, 1.0))
+
+
+def test_the_hypervolume_corner_is_the_tightest_bound_or_the_baseline() -> None:
+    assert LATENCY.reference_loss(Measurement(4.1, 4.0)) == pytest.approx(0.5)
+    assert Kpi("a", False, max=1.0, max_ratio=0.5).reference_loss(Measurement(4.0, 4.0)) == pytest.approx(0.25)
+    assert ACCURACY.reference_loss(Measurement(0.9, 0.9)) == pytest.approx(-0.88 / 0.9)
+    assert Kpi("a", False).reference_loss(Measurement(4.0, 4.0)) == 1.0
+    assert Kpi("a", True).reference_loss(Measurement(4.0, 4.0)) == 0.0
+
+
+def test_parse_takes_direction_from_the_measurement() -> None:
+    kpis = parse_kpis({"accuracy": {"objective": True, "max_drop": 0.01}, "size_mb": {"max": 3}}, FACTS)
+    assert kpis == (Kpi("accuracy", True, objective=True, max_drop=0.01), Kpi("size_mb", False, max=3))
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"acuracy": {"objective": True}}, "unknown KPI 'acuracy'. Did you mean 'accuracy'"),
+        ({"accuracy": {"objetive": True}}, "unknown key 'objetive'. Did you mean 'objective'"),
+        ({"accuracy": {"objective": "yes"}}, "true or false is allowed"),
+        ({"accuracy": {"objective": True, "max_drop": -0.1}}, "max_drop=-0.1: a number >= 0"),
+        ({"accuracy": {"objective": True, "min": "high"}}, "min='high': a number is allowed"),
+        ({"accuracy": {"objective": True, "min": math.nan}}, "a number is allowed"),
+        ({"accuracy": {"objective": True, "weight": 0}}, "weight=0: a number > 0"),
+        ({"size_mb": {"objective": True, "max_ratio": 0}}, "max_ratio=0: a number > 0"),
+        ({"accuracy": {}}, "has no role"),
+        ({"accuracy": 0.9}, "give it a role"),
+        ({"accuracy": {"min": 0.9}}, "no KPI is an objective"),
+        ({"size_mb": {"objective": True, "min": 5, "max": 2}}, "min=5 is above max=2"),
+        ({"size_mb": {"objective": True, "min_ratio": 2, "max_ratio": 1}}, "nothing can meet both"),
+        ({"weight_sparsity": {"objective": True, "max_drop": 1}}, "the baseline has no weight_sparsity"),
+    ],
+)
+def test_a_bad_kpi_says_what_is_allowed(raw: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_kpis(raw, FACTS)

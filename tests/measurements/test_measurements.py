@@ -1,0 +1,123 @@
+"""Contract of every measurement."""
+
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+from autoopt.measurements import FACTS, MEASURES, Options, Subject
+from autoopt.measurements.quality import predict
+from autoopt.runtimes import RUNTIMES
+from autoopt.tasks import Task
+
+
+@pytest.fixture
+def subject(digits: Task, exported: dict[str, Path]) -> Subject:
+    """The mlp against the cnn as its baseline."""
+    session, baseline = (RUNTIMES["onnxruntime"](exported[name], 1) for name in ("mlp", "cnn"))
+    inputs = digits.validation.inputs.numpy()
+    return Subject(
+        path=exported["mlp"],
+        float_path=exported["mlp"],
+        session=session,
+        baseline_path=exported["cnn"],
+        baseline_session=baseline,
+        inputs=inputs,
+        targets=digits.validation.targets.numpy(),
+        baseline_predictions=predict(baseline, inputs),
+        options=Options(blocks=6, calls=20, slices=2, slice_s=0.05),
+    )
+
+
+@pytest.mark.parametrize("name", sorted(MEASURES))
+def test_it_gives_what_its_facts_name(name: str, subject: Subject) -> None:
+    found = MEASURES[name].take(subject)
+    assert set(found) == set(MEASURES[name].facts)
+    for key, measured in found.items():
+        assert np.isfinite(measured.value)
+        assert (measured.baseline is not None) == FACTS[key].has_baseline
+
+
+def test_accuracy_agrees_with_scikit_learn(subject: Subject, accuracy_of: Callable[..., float]) -> None:
+    found = MEASURES["quality"].take(subject)["accuracy"]
+    batched = subject.session(subject.inputs).argmax(1)
+    assert found.value == accuracy_score(subject.targets, batched) == accuracy_of(subject.session)
+    assert found.baseline == accuracy_score(subject.targets, subject.baseline_predictions)
+
+
+def test_size_is_that_of_the_files(subject: Subject) -> None:
+    found = MEASURES["size"].take(subject)
+    content = subject.path.read_bytes()
+    assert found["size_mb"].value == len(content) / 1e6
+    assert found["download_mb"].value == len(zlib.compress(content, 6)) / 1e6
+    assert found["size_mb"].baseline == subject.baseline_path.stat().st_size / 1e6
+
+
+def test_params_are_the_modules(subject: Subject, trained) -> None:
+    folded = sum(p.numel() for name, p in trained["mlp"].named_parameters() if name.startswith(("1.", "4.", "7.")))
+    assert MEASURES["size"].take(subject)["params_m"].value == pytest.approx(folded / 1e6, rel=1e-3)
+
+
+def slow(session: Callable, seconds: float) -> Callable:
+    def run(inputs: np.ndarray) -> np.ndarray:
+        time.sleep(seconds)
+        return session(inputs)
+
+    return run
+
+
+def test_latency_sees_a_slower_model(subject: Subject) -> None:
+    found = MEASURES["latency"].take(replace(subject, session=slow(subject.session, 0.005), options=Options(blocks=3, calls=10)))
+    assert found["latency_p50_ms"].value >= 5.0
+    assert found["latency_p95_ms"].value >= found["latency_p50_ms"].value
+    assert (found["latency_p50_ms"].ratio or 0) > 5
+
+
+def test_latency_interleaves_artifact_and_baseline(subject: Subject) -> None:
+    order: list[str] = []
+
+    def spy(name: str, session: Callable) -> Callable:
+        def run(inputs: np.ndarray) -> np.ndarray:
+            order.append(name)
+            return session(inputs)
+
+        return run
+
+    options = Options(blocks=3, calls=4, warmup_calls=2)
+    MEASURES["latency"].take(replace(subject, session=spy("a", subject.session), baseline_session=spy("b", subject.baseline_session), options=options))
+    assert "".join(order) == "aabb" + "aaaabbbb" * 3
+
+
+def test_a_burst_of_other_work_does_not_move_the_percentile(subject: Subject) -> None:
+    calls = iter(range(10_000))
+
+    def burst(inputs: np.ndarray) -> np.ndarray:
+        if 20 + 80 <= next(calls) < 20 + 120:  # one block in five
+            time.sleep(0.01)
+        return subject.session(inputs)
+
+    options = Options(blocks=5, calls=40)
+    found = MEASURES["latency"].take(replace(subject, session=burst, options=options))
+    assert found["latency_p95_ms"].value < 5.0
+
+
+def test_throughput_counts_all_clients(subject: Subject) -> None:
+    options = Options(clients=4, slices=1, slice_s=0.3)
+    found = MEASURES["throughput"].take(replace(subject, session=slow(subject.session, 0.02), options=options))["throughput_qps"]
+    assert found.value == pytest.approx(4 / 0.02, rel=0.35)
+
+
+def test_predictions_are_made_one_input_a_call(subject: Subject) -> None:
+    sizes: list[int] = []
+
+    def spy(inputs: np.ndarray) -> np.ndarray:
+        sizes.append(len(inputs))
+        return subject.session(inputs)
+
+    assert predict(spy, subject.inputs[:5]).shape == (5,)
+    assert sizes == [1] * 5

@@ -1,0 +1,99 @@
+"""Contract of every pruning method."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from autoopt.core.errors import TrialError
+from autoopt.pruning import METHODS, Pruned
+from autoopt.tasks import Task
+
+STRUCTURED = [name for name, row in METHODS.items() if row.knobs == ("pruning_ratio",)]
+UNSTRUCTURED = [name for name, row in METHODS.items() if row.knobs == ("sparsity",)]
+
+
+def size(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def prune(method: str, model: nn.Module, digits: Task, amount: float) -> Pruned:
+    return METHODS[method].prune(copy.deepcopy(model), digits.train.inputs[:64], digits.train.targets[:64], amount)
+
+
+def zeros(model: nn.Module) -> float:
+    weights = [m.weight for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
+
+
+def test_every_method_is_of_one_kind() -> None:
+    assert {"none", *STRUCTURED, *UNSTRUCTURED} == set(METHODS)
+
+
+@pytest.mark.parametrize("student", ["cnn", "mlp"])
+@pytest.mark.parametrize("method", STRUCTURED)
+def test_structured_methods_make_tensors_smaller(method: str, student: str, digits: Task, trained: dict[str, nn.Module]) -> None:
+    half = prune(method, trained[student], digits, 0.5).model
+    more = prune(method, trained[student], digits, 0.75).model
+    assert size(more) < size(half) < 0.6 * size(trained[student])
+    assert half(digits.train.inputs[:3]).shape == (3, 10)
+
+
+@pytest.mark.parametrize("method", STRUCTURED)
+def test_structured_methods_shrink_the_residual_teacher_as_a_whole(method: str, digits: Task) -> None:
+    torch.manual_seed(0)
+    teacher = digits.build_teacher()
+    pruned = prune(method, teacher, digits, 0.5).model
+    assert size(pruned) < 0.3 * size(teacher)
+    assert pruned.eval()(digits.train.inputs[:3]).shape == (3, 10)
+
+
+def test_taylor_and_magnitude_choose_different_channels(digits: Task, trained: dict[str, nn.Module]) -> None:
+    outputs = [prune(method, trained["cnn"], digits, 0.5).model.eval()(digits.train.inputs[:3]) for method in STRUCTURED]
+    assert not torch.allclose(outputs[0], outputs[1])
+
+
+@pytest.mark.parametrize("method", STRUCTURED)
+def test_a_pruning_that_removes_nothing_fails_the_trial(method: str, digits: Task) -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(TrialError, match="removed nothing"):
+        prune(method, linear, digits, 0.5)
+
+
+@pytest.mark.parametrize("amount", [0.5, 0.9])
+@pytest.mark.parametrize("method", UNSTRUCTURED)
+def test_unstructured_methods_reach_their_sparsity_gradually(method: str, amount: float, digits: Task, trained: dict[str, nn.Module]) -> None:
+    pruned = prune(method, trained["cnn"], digits, amount)
+    reached = []
+    for step in range(21):
+        pruned.advance(step / 20)
+        reached.append(zeros(pruned.model))
+    assert reached == sorted(reached)
+    assert reached[0] == pytest.approx(0, abs=1e-3)
+    assert 0.3 * amount < reached[4] < amount
+    assert reached[round(20 * pruned.settled_at)] == pytest.approx(amount, abs=0.01)
+    pruned.finish()
+    assert zeros(pruned.model) == pytest.approx(amount, abs=0.01)
+    assert size(pruned.model) == size(trained["cnn"])
+    assert not [name for name, _ in pruned.model.named_buffers() if "mask" in name]
+
+
+@pytest.mark.parametrize("method", UNSTRUCTURED)
+def test_masks_hold_while_training(method: str, digits: Task, trained: dict[str, nn.Module]) -> None:
+    pruned = prune(method, trained["cnn"], digits, 0.8)
+    pruned.advance(1.0)
+    optimizer = torch.optim.SGD(pruned.model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(pruned.model(digits.train.inputs[:64]), digits.train.targets[:64]).backward()
+        optimizer.step()
+    pruned.finish()
+    assert zeros(pruned.model) == pytest.approx(0.8, abs=0.01)
+
+
+def test_none_changes_nothing(digits: Task, trained: dict[str, nn.Module]) -> None:
+    pruned = prune("none", trained["cnn"], digits, 0.0)
+    pruned.advance(0.5)
+    pruned.finish()
+    assert all(torch.equal(a, b) for a, b in zip(pruned.model.parameters(), trained["cnn"].parameters(), strict=True))

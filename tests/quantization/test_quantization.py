@@ -1,0 +1,97 @@
+"""Contract of every quantization scheme, on trained students."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from torch import nn
+
+from autoopt.core import artifact
+from autoopt.core.errors import TrialError
+from autoopt.quantization import CALIBRATIONS, SCHEMES, Calibration, offered
+from autoopt.runtimes import RUNTIMES
+from autoopt.tasks import Task
+
+PAIRS = [(scheme, student) for scheme in SCHEMES for student in ("cnn", "mlp") if not (scheme.startswith("weight_only") and student == "cnn")]
+LOW_BIT = {"int8_dynamic", "int8_static", "weight_only_int8", "weight_only_int4"}
+MARKS = {
+    "int8_dynamic": {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"},
+    "int8_static": {"DequantizeLinear", "QuantizeLinear"},
+    "weight_only_int8": {"MatMulNBits"},
+    "weight_only_int4": {"MatMulNBits"},
+}
+
+
+def quantize(scheme: str, source: Path, target: Path, digits: Task, method: str = "minmax") -> dict:
+    return SCHEMES[scheme].quantize(source, target, Calibration(digits.train.inputs[:128].numpy(), method))
+
+
+@pytest.mark.parametrize(("scheme", "student"), PAIRS)
+def test_scheme(
+    scheme: str, student: str, digits: Task, exported: dict[str, Path], accuracy_of: Callable[..., float], tmp_path: Path
+) -> None:
+    source, target = exported[student], tmp_path / "out.onnx"
+    before = artifact.sha256(source)
+    facts = quantize(scheme, source, target, digits)
+
+    assert artifact.sha256(source) == before, "the source was changed"
+    assert facts["bits"] == SCHEMES[scheme].bits
+    onnx.checker.check_model(onnx.load(target))
+    assert (artifact.sha256(target) != before) == (scheme != "none")
+    size = target.stat().st_size / source.stat().st_size
+    assert size < {32: 1.01, 16: 0.65, 8: 0.6, 4: 0.5}[SCHEMES[scheme].bits]
+    ops = {node.op_type for node in onnx.load(target).graph.node}
+    assert bool(ops & MARKS.get(scheme, set())) == (scheme in LOW_BIT)
+    runs = RUNTIMES["onnxruntime"]
+    assert accuracy_of(runs(target, 1)) >= accuracy_of(runs(source, 1)) - 0.03
+
+
+@pytest.mark.parametrize(("scheme", "student"), PAIRS)
+def test_scheme_is_deterministic(scheme: str, student: str, digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        quantize(scheme, exported[student], tmp_path / name, digits)
+    assert artifact.sha256(tmp_path / "a") == artifact.sha256(tmp_path / "b")
+
+
+@pytest.mark.parametrize("student", ["cnn", "mlp"])
+def test_calibration_methods_give_different_ranges(student: str, digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+    for method in CALIBRATIONS:
+        quantize("int8_static", exported[student], tmp_path / method, digits, method)
+    assert len({artifact.sha256(tmp_path / method) for method in CALIBRATIONS}) == len(CALIBRATIONS)
+
+
+@pytest.mark.parametrize("scheme", ["int8_static", "int8_dynamic"])
+@pytest.mark.parametrize("saturating", [True, False])
+def test_weights_keep_to_seven_bits_where_eight_would_saturate(
+    scheme: str, saturating: bool, digits: Task, exported: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys.modules[f"autoopt.quantization.{scheme}"], "saturates", lambda: saturating)
+    facts = quantize(scheme, exported["mlp"], tmp_path / "out.onnx", digits)
+    assert facts["reduce_range"] is saturating
+    weights = [onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "out.onnx").graph.initializer]
+    largest = max(int(np.abs(w.astype(int)).max()) for w in weights if w.dtype == np.int8 and w.ndim == 2)
+    assert (largest <= 64) is saturating
+
+
+def test_convolutions_get_unsigned_weights_under_dynamic_quantization(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+    assert quantize("int8_dynamic", exported["cnn"], tmp_path / "c.onnx", digits)["weight_type"] == "QUInt8"
+    assert quantize("int8_dynamic", exported["mlp"], tmp_path / "m.onnx", digits)["weight_type"] == "QInt8"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, about the infinities
+@pytest.mark.parametrize("method", sorted(CALIBRATIONS))
+def test_a_range_that_is_not_finite_fails_the_trial(method: str, digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+    inputs = np.full((32, 1, 8, 8), np.inf, np.float32)
+    with pytest.raises(TrialError, match=f"int8_static with {method} calibration failed"):
+        SCHEMES["int8_static"].quantize(exported["cnn"], tmp_path / "x.onnx", Calibration(inputs, method))
+
+
+def test_schemes_are_offered_only_where_they_change_enough(trained: dict[str, nn.Module], digits: Task) -> None:
+    assert set(offered(trained["mlp"])) == set(SCHEMES)
+    assert set(offered(trained["cnn"])) == {"none", "fp16", "int8_dynamic", "int8_static"}
+    assert set(offered(digits.build_teacher())) == {"none", "fp16", "int8_dynamic", "int8_static"}
+    assert set(offered(nn.Sequential(nn.GRU(8, 64), nn.Linear(64, 2)))) == {"none", "fp16"}
+    assert "int8_dynamic" in offered(nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 2)))

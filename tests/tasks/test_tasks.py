@@ -1,0 +1,61 @@
+"""Contract of every task, and the facts of the two embedded ones."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score
+
+from autoopt.students import STUDENTS
+from autoopt.tasks import TASKS, Task
+from autoopt.tasks.fashion import DATA
+from autoopt.training.loop import Hooks, module_quality
+from autoopt.training.teacher import TeacherOptions, load_teacher
+
+
+@pytest.fixture(scope="module", params=sorted(TASKS))
+def task(request: pytest.FixtureRequest) -> Task:
+    return TASKS[request.param]()
+
+
+def test_splits_are_whole_and_disjoint(task: Task) -> None:
+    rows = []
+    for split in (task.train, task.validation, task.test):
+        assert split.inputs.dtype == torch.float32
+        assert torch.isfinite(split.inputs).all()
+        assert split.targets.dtype == torch.int64
+        assert len(split.inputs) == len(split.targets)
+        assert set(split.targets.tolist()) == set(range(task.classes))
+        rows.append({array.tobytes() for array in split.inputs.numpy()})
+    assert not rows[0] & rows[1]
+    assert not rows[0] & rows[2]
+    assert not rows[1] & rows[2]
+
+
+def test_the_teacher_maps_inputs_to_logits(task: Task) -> None:
+    assert task.build_teacher().eval()(task.train.inputs[:3]).shape == (3, task.classes)
+
+
+def test_students_are_known(task: Task) -> None:
+    assert task.students
+    assert set(task.students) <= set(STUDENTS)
+
+
+def test_loading_twice_gives_the_same_data(task: Task) -> None:
+    assert TASKS[task.name]().fingerprint == task.fingerprint
+
+
+def test_fashion_is_big_enough_for_a_point_to_mean_something() -> None:
+    task = TASKS["fashion"]()
+    assert (len(task.train), len(task.validation), len(task.test)) == (8000, 3000, 4000)
+    assert all(np.bincount(split.targets.numpy()).tolist() == [len(split) // 10] * 10 for split in (task.train, task.validation, task.test))
+    assert sum(path.stat().st_size for path in DATA.iterdir()) < 10e6
+
+
+def test_the_embedded_teacher_is_as_good_as_its_card_says(tmp_path) -> None:
+    task = TASKS["fashion"]()
+    teacher = load_teacher(task, TeacherOptions(), tmp_path, 0, Hooks())
+    with torch.no_grad():
+        predicted = torch.cat([teacher(batch).argmax(1) for batch in task.validation.inputs.split(500)])
+    assert accuracy_score(task.validation.targets, predicted) == pytest.approx(0.9193, abs=2e-4)
+    assert module_quality(teacher, task.validation) == accuracy_score(task.validation.targets, predicted)
+    assert not any(tmp_path.iterdir())  # nothing was trained, nothing was cached

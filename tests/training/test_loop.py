@@ -1,0 +1,72 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from autoopt.core.errors import Interrupted, TrialError
+from autoopt.pruning import METHODS, Pruned
+from autoopt.students import STUDENTS
+from autoopt.tasks import Task
+from autoopt.training.loop import Hooks, module_quality, train
+from tests.conftest import make_recipe
+
+
+def fresh(digits: Task) -> nn.Module:
+    torch.manual_seed(0)
+    return STUDENTS["mlp"].build(digits.input_shape, digits.classes, 0.5)
+
+
+def no_logits(digits: Task) -> torch.Tensor:
+    return torch.zeros(len(digits.train), digits.classes)
+
+
+def test_the_weights_of_the_best_epoch_are_kept(digits: Task) -> None:
+    model = fresh(digits)
+    recipe = make_recipe(epochs=8, optimizer="sgd", momentum=0.9, learning_rate=0.8, schedule="constant")  # bounces
+    curve = train(Pruned(model), digits, no_logits(digits), recipe, seed=0, hooks=Hooks())
+    assert len(curve) == 8
+    assert curve[-1] < max(curve), "the test needs a run whose last epoch is not its best"
+    assert module_quality(model, digits.validation) == max(curve)
+
+
+def test_each_epoch_is_reported(digits: Task) -> None:
+    told: list[tuple[int, float]] = []
+    curve = train(Pruned(fresh(digits)), digits, no_logits(digits), make_recipe(epochs=3), seed=0, hooks=Hooks(on_epoch=lambda e, q: told.append((e, q))))
+    assert told == list(enumerate(curve, start=1))
+
+
+def test_it_stops_between_two_steps(digits: Task) -> None:
+    asked = iter([False, False, True])
+    with pytest.raises(Interrupted, match="epoch 1 of 3"):
+        train(Pruned(fresh(digits)), digits, no_logits(digits), make_recipe(epochs=3), seed=0, hooks=Hooks(should_stop=lambda: next(asked)))
+
+
+def test_a_diverging_loss_fails_the_trial_with_its_epoch(digits: Task) -> None:
+    recipe = make_recipe(epochs=3, optimizer="sgd", learning_rate=1e30, warmup=0.0)
+    with pytest.raises(TrialError, match=r"the loss became (nan|inf) in epoch 1 of 3"):
+        train(Pruned(fresh(digits)), digits, no_logits(digits), recipe, seed=0, hooks=Hooks())
+
+
+def test_distillation_follows_the_teacher_and_not_the_labels(digits: Task) -> None:
+    shifted = nn.functional.one_hot((digits.train.targets + 1) % 10, 10).float() * 10
+    model = fresh(digits)
+    curve = train(Pruned(model), digits, shifted, make_recipe(epochs=6, distill_weight=1.0, temperature=2.0), seed=0, hooks=Hooks())
+    with torch.no_grad():
+        predicted = model(digits.validation.inputs).argmax(1)
+    assert max(curve) < 0.2  # measured against the true labels
+    assert (predicted == (digits.validation.targets + 1) % 10).float().mean() > 0.8
+
+
+def test_an_epoch_before_the_final_sparsity_is_never_kept(digits: Task, trained: dict[str, nn.Module]) -> None:
+    pruned = METHODS["unstructured_magnitude"].prune(copy.deepcopy(trained["mlp"]), digits.train.inputs[:8], digits.train.targets[:8], 0.95)
+    curve = train(pruned, digits, no_logits(digits), make_recipe(epochs=4), seed=0, hooks=Hooks())
+    weights = [m.weight for m in pruned.model.modules() if isinstance(m, nn.Linear)]
+    share = sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
+    assert share == pytest.approx(0.95, abs=0.01)
+    assert module_quality(pruned.model, digits.validation) == max(curve[1:])
+
+
+def test_a_last_batch_of_one_is_passed_over(digits: Task) -> None:
+    recipe = make_recipe(epochs=1, batch_size=len(digits.train) - 1)
+    assert len(train(Pruned(fresh(digits)), digits, no_logits(digits), recipe, seed=0, hooks=Hooks())) == 1

@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from autoopt.core.errors import ConfigError
+from autoopt.tasks import Task
+from autoopt.training.loop import Hooks, module_quality
+from autoopt.training.teacher import TeacherOptions, load_teacher, module_fingerprint, teacher_logits
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_a_teacher_is_trained_once_and_cached_with_a_card(digits: Task, cache: Path) -> None:
+    first = load_teacher(digits, TeacherOptions(epochs=2), cache, 0, Hooks())
+    (card,) = [json.loads(path.read_text()) for path in (cache / "teachers").glob("*.json")]
+    assert card["validation_accuracy"] == module_quality(first, digits.validation) > 0.8
+    assert card["data"] == digits.fingerprint
+
+    def fail() -> bool:
+        raise AssertionError("trained again")
+
+    second = load_teacher(digits, TeacherOptions(epochs=2), cache, 0, Hooks(should_stop=fail))
+    assert module_fingerprint(first) == module_fingerprint(second)
+
+
+def test_other_options_give_another_teacher(digits: Task, cache: Path) -> None:
+    one, two = (load_teacher(digits, TeacherOptions(epochs=1, learning_rate=lr), cache, 0, Hooks()) for lr in (1e-3, 2e-3))
+    assert module_fingerprint(one) != module_fingerprint(two)
+
+
+def test_a_checkpoint_wins(digits: Task, cache: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    model = digits.build_teacher()
+    save_file({name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}, tmp_path / "own.safetensors")
+    loaded = load_teacher(digits, TeacherOptions(checkpoint=tmp_path / "own.safetensors"), cache, 0, Hooks())
+    assert torch.allclose(next(loaded.parameters()), next(model.parameters()), atol=1e-3)
+
+
+@pytest.mark.parametrize("content", [b"no safetensors at all", None])
+def test_weights_that_do_not_fit_are_refused(digits: Task, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "bad.safetensors"
+    if content is None:
+        save_file({"other.weight": torch.zeros(2)}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match="does not hold the weights of task digits's teacher"):
+        load_teacher(digits, TeacherOptions(checkpoint=path), tmp_path, 0, Hooks())
+
+
+def test_without_weights_and_epochs_it_says_what_to_type(digits: Task, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"teacher.checkpoint=FILE.safetensors, or teacher.epochs=N"):
+        load_teacher(digits, TeacherOptions(), tmp_path, 0, Hooks())
+
+
+def test_logits_are_the_teachers_and_are_computed_once(digits: Task, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    teacher = digits.build_teacher().eval()
+    logits = teacher_logits(teacher, digits, tmp_path)
+    with torch.no_grad():
+        assert torch.allclose(logits[:50], teacher(digits.train.inputs[:50]), atol=1e-4)
+    calls: list[int] = []
+    teacher.register_forward_hook(lambda *_: calls.append(1))
+    assert torch.equal(teacher_logits(teacher, digits, tmp_path), logits)
+    assert calls == []
