@@ -1,4 +1,4 @@
-"""The command line: a verb, then Hydra overrides. Heavy imports stay inside the verbs, so that --help answers at once."""
+"""The command line: a verb, then Hydra overrides. Heavy imports stay inside the verbs: --help answers at once."""
 
 import os
 import sys

@@ -88,7 +88,9 @@ def compose_config(overrides: list[str]) -> dict[str, Any]:
     except ConfigCompositionException as error:
         raise ConfigError(_unknown_key(str(error), overrides)) from error
     except OverrideParseException as error:
-        raise ConfigError(f"cannot read {error.override!r}: write KEY=VALUE, lists as 'KEY=[a,b]', ranges as 'KEY={{low: 1, high: 2}}'") from error
+        raise ConfigError(
+            f"cannot read {error.override!r}: type KEY=VALUE, 'KEY=[a,b]' or 'KEY={{low: 1, high: 2}}'"
+        ) from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"cannot read the configuration: {' '.join(str(error).split())}") from error
     assert isinstance(plain, dict)
@@ -96,7 +98,9 @@ def compose_config(overrides: list[str]) -> dict[str, Any]:
 
 
 def _opened(override: str) -> list[str]:
-    """KPIs and knobs are open tables: `kpis.X.max=1` may add what the defaults lack; `space.X=...` replaces, never merges."""
+    """KPIs and knobs are open tables: `kpis.X.max=1` may add what the defaults lack; `space.X=...` replaces, never
+    merges.
+    """
     key, equals, value = override.partition("=")
     if not equals or not key.startswith(("kpis.", "space.")):
         return [override]
@@ -118,7 +122,9 @@ def _unknown_key(message: str, overrides: list[str]) -> str:
     if not found:
         return " ".join(message.split()) + f" (overrides: {' '.join(overrides)})"
     parent, _, leaf = found[1].rpartition(".")
-    known = compose_config([o for o in overrides if re.match(r"(task|teacher|space|kpis|sampler|budget|runtime|tracking)=\w+$", o)])
+    known = compose_config(
+        [o for o in overrides if re.match(r"(task|teacher|space|kpis|sampler|budget|runtime|tracking)=\w+$", o)]
+    )
     section: Any = known
     for part in parent.split(".") if parent else []:
         section = section.get(part) if isinstance(section, Mapping) else None
@@ -130,7 +136,9 @@ def _unknown_key(message: str, overrides: list[str]) -> str:
 def parse_settings(raw: Mapping[str, Any]) -> Settings:
     """Check a resolved configuration. Raises ConfigError at the first thing that is wrong."""
     if "experiment" in raw and raw["experiment"] is not None:
-        raise ConfigError(f"unknown key 'experiment.*': an experiment file sets keys of the others ({raw['experiment']})")
+        raise ConfigError(
+            f"unknown key 'experiment.*': an experiment file sets keys of the others ({raw['experiment']})"
+        )
     for key in raw:
         if key not in SECTIONS:
             raise ConfigError(f"unknown key {key!r}. {suggestion(key, SECTIONS)}")
@@ -150,7 +158,9 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         budget=_budget(_section(raw, "budget")),
         runtime=runtime["name"],
         runtime_threads=_whole("runtime.threads", runtime.get("threads"), 1),
-        measuring=Options(**{key: _whole(f"runtime.{key}", runtime.get(key), 1) for key in ("blocks", "calls", "clients")}),
+        measuring=Options(
+            **{key: _whole(f"runtime.{key}", runtime.get(key), 1) for key in ("blocks", "calls", "clients")}
+        ),
         tracker=tracking["name"],
         tracking_uri=_tracking_uri(tracking.get("uri")),
         study=_study_name(raw.get("study")),
@@ -161,7 +171,21 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     )
 
 
-SECTIONS = ("task", "teacher", "space", "kpis", "sampler", "budget", "runtime", "tracking", "experiment", "study", "seed", "outputs", "threads")
+SECTIONS = (
+    "task",
+    "teacher",
+    "space",
+    "kpis",
+    "sampler",
+    "budget",
+    "runtime",
+    "tracking",
+    "experiment",
+    "study",
+    "seed",
+    "outputs",
+    "threads",
+)
 
 
 def saved_settings(folder: Path) -> Settings:
@@ -173,7 +197,9 @@ def saved_settings(folder: Path) -> Settings:
 def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     section = raw.get(name)
     if not isinstance(section, Mapping):
-        raise ConfigError(f"{name}={section!r}: name one of the files in conf/{name}, such as {name}={_first_option(name)}")
+        raise ConfigError(
+            f"{name}={section!r}: name one of the files in conf/{name}, such as {name}={_first_option(name)}"
+        )
     return dict(section)
 
 
@@ -200,7 +226,12 @@ def _space(raw: Mapping[str, Any]) -> Space:
 
 def needs() -> dict[str, tuple[str, frozenset[str]]]:
     """Which knob is asked under which choices of its parent: gathered from the rows of the tables."""
-    tables: dict[str, Mapping[str, Any]] = {"student": STUDENTS, "pruning": METHODS, "optimizer": OPTIMIZERS, "quantization": SCHEMES}
+    tables: dict[str, Mapping[str, Any]] = {
+        "student": STUDENTS,
+        "pruning": METHODS,
+        "optimizer": OPTIMIZERS,
+        "quantization": SCHEMES,
+    }
     found: dict[str, tuple[str, frozenset[str]]] = {}
     for parent, table in tables.items():
         for name in {knob for row in table.values() for knob in row.knobs}:
@@ -239,7 +270,9 @@ def _budget(raw: Mapping[str, Any]) -> Budget:
         plateau=None if plateau is None else _whole("budget.plateau", plateau, 1),
     )
     if budget.trials is None and budget.hours is None and budget.until is None and budget.plateau is None:
-        raise ConfigError("the budget has no limit: type budget.hours=8, budget.trials=100, budget.until=07:00 or budget.plateau=50")
+        raise ConfigError(
+            "the budget has no limit: type budget.hours=8, budget.trials=100, budget.until=07:00 or budget.plateau=50"
+        )
     return budget
 
 
@@ -264,7 +297,7 @@ def _tracking_uri(uri: Any) -> str | None:
 
 def _study_name(name: Any) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name in RESERVED:
-        raise ConfigError(f"study={name!r}: a name of letters, digits, '.', '_' and '-' is allowed, other than {' and '.join(RESERVED)}")
+        raise ConfigError(f"study={name!r}: letters, digits, '.', '_' and '-' are allowed, not {' or '.join(RESERVED)}")
     return name
 
 
@@ -295,5 +328,7 @@ def _writable(outputs: Any) -> Path:
         for path in missing:
             path.rmdir()
     except OSError as error:
-        raise ConfigError(f"outputs={outputs}: cannot write there ({error.strerror}): type outputs=ANOTHER_FOLDER") from error
+        raise ConfigError(
+            f"outputs={outputs}: cannot write there ({error.strerror}): type outputs=ANOTHER_FOLDER"
+        ) from error
     return folder

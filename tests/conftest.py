@@ -46,7 +46,14 @@ def digits() -> Task:
 def _trained(task: Task, student: str) -> nn.Module:
     torch.manual_seed(0)
     model = STUDENTS[student].build(task.input_shape, task.classes, 1.0)
-    train(Pruned(model), task, torch.zeros(len(task.train), task.classes), make_recipe(student=student, epochs=6), seed=0, hooks=Hooks())
+    train(
+        Pruned(model),
+        task,
+        torch.zeros(len(task.train), task.classes),
+        make_recipe(student=student, epochs=6),
+        seed=0,
+        hooks=Hooks(),
+    )
     return model
 
 

@@ -15,7 +15,17 @@ PACKAGES = ("torch", "onnx", "onnxruntime", "torch-pruning", "optuna", "numpy")
 
 
 def make_card(
-    *, task: Task, recipe: Recipe, evaluation: Evaluation, kpis: tuple[Kpi, ...], facts: Mapping[str, Facts], runtime: str, threads: int, seed: int, study: str, trial: int
+    *,
+    task: Task,
+    recipe: Recipe,
+    evaluation: Evaluation,
+    kpis: tuple[Kpi, ...],
+    facts: Mapping[str, Facts],
+    runtime: str,
+    threads: int,
+    seed: int,
+    study: str,
+    trial: int,
 ) -> dict[str, Any]:
     """Every measurement with its unit and the baseline's value beside it, and what is needed to repeat it."""
     return {
@@ -29,18 +39,39 @@ def make_card(
             "validation": len(task.validation),
             "test": len(task.test),
         },
-        "input": {"name": "input", "shape": ["batch", *task.input_shape], "dtype": "float32", "meaning": task.input_meaning},
-        "output": {"name": "logits", "shape": ["batch", task.classes], "dtype": "float32", "meaning": "argmax over axis 1 is the class"},
+        "input": {
+            "name": "input",
+            "shape": ["batch", *task.input_shape],
+            "dtype": "float32",
+            "meaning": task.input_meaning,
+        },
+        "output": {
+            "name": "logits",
+            "shape": ["batch", task.classes],
+            "dtype": "float32",
+            "meaning": "argmax over axis 1 is the class",
+        },
         "recipe": recipe.to_dict(),
         "recipe_fingerprint": recipe.fingerprint,
         "measurements": {name: _measured(m, facts[name]) for name, m in evaluation.measurements.items()},
-        "measured_on": {"split": "validation", "inputs_per_call": 1, "runtime": runtime, "threads": threads, "cpu": cpu_name(), "machine": platform.machine()},
+        "measured_on": {
+            "split": "validation",
+            "inputs_per_call": 1,
+            "runtime": runtime,
+            "threads": threads,
+            "cpu": cpu_name(),
+            "machine": platform.machine(),
+        },
         "kpis": {kpi.name: {"objective": kpi.objective, **kpi.bounds()} for kpi in kpis},
         "learning_curve": list(evaluation.curve),
         "seconds": dict(evaluation.seconds),
         "facts": {**evaluation.facts, "cpu_saturates_int8": saturates()},
         "seed": seed,
-        "versions": {"python": platform.python_version(), "autoopt": version("autoopt"), **{name: version(name) for name in PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            "autoopt": version("autoopt"),
+            **{name: version(name) for name in PACKAGES},
+        },
     }
 
 

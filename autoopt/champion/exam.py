@@ -18,10 +18,13 @@ QUALITY = "accuracy"
 Open = Callable[[Path], Callable[[np.ndarray], np.ndarray]]
 
 
-def final_exam(study: Study, trial: int, path: Path, baseline_path: Path, task: Task, kpis: tuple[Kpi, ...], open_session: Open) -> dict[str, Any]:
+def final_exam(
+    study: Study, trial: int, path: Path, baseline_path: Path, task: Task, kpis: tuple[Kpi, ...], open_session: Open
+) -> dict[str, Any]:
     """Quality of both on the test split; passed where every quality bound holds there too, as a point estimate.
 
-    The result is kept in the study: asked again for the same trial, it is answered from there and the split stays unread.
+    The result is kept in the study: asked again for the same trial, it is answered from there and the split stays
+    unread.
     """
     taken = study.user_attrs.get(f"{EXAM}{trial}")
     if taken is not None:
@@ -29,7 +32,13 @@ def final_exam(study: Study, trial: int, path: Path, baseline_path: Path, task: 
     targets = task.test.targets.numpy()
     mine, base = (predict(open_session(model), task.test.inputs.numpy()) for model in (path, baseline_path))
     measured = Measurement(float((mine == targets).mean()), float((base == targets).mean()))
-    broken = [f"{kpi.name}.{kind}" for kpi in kpis if kpi.name == QUALITY for kind, v in kpi.violations(measured).items() if v > 0]
+    broken = [
+        f"{kpi.name}.{kind}"
+        for kpi in kpis
+        if kpi.name == QUALITY
+        for kind, v in kpi.violations(measured).items()
+        if v > 0
+    ]
     assert measured.baseline is not None
     result = {
         "quality": QUALITY,

@@ -28,14 +28,18 @@ def load_task(settings: Settings) -> Task:
     task = TASKS[settings.task]()
     for student in values(settings.space.knobs["student"]):
         if student != TEACHER and student not in task.students:
-            raise ConfigError(f"space.student={student!r} does not fit task {task.name}: {', '.join((TEACHER, *task.students))} do")
+            raise ConfigError(
+                f"space.student={student!r} does not fit task {task.name}: {', '.join((TEACHER, *task.students))} do"
+            )
     return task
 
 
 def narrow(settings: Settings, task: Task) -> Space:
     """The space with, for each student, the quantization schemes that change something in it. Raises ConfigError."""
     schemes = {
-        str(name): offered(task.build_teacher() if name == TEACHER else STUDENTS[str(name)].build(task.input_shape, task.classes, 1.0))
+        str(name): offered(
+            task.build_teacher() if name == TEACHER else STUDENTS[str(name)].build(task.input_shape, task.classes, 1.0)
+        )
         for name in values(settings.space.knobs["student"])
     }
     return restrict(settings.space, schemes)
@@ -68,7 +72,12 @@ def _open(settings: Settings, path: Path) -> Session:
 def _baseline(settings: Settings, task: Task, teacher: torch.nn.Module) -> Path:
     """outputs/STUDY/baseline/model.onnx: written once, and again only if it is damaged or of another teacher."""
     folder = settings.folder / "baseline"
-    card = {"task": task.name, "data": task.fingerprint, "teacher": module_fingerprint(teacher), "input": task.input_meaning}
+    card = {
+        "task": task.name,
+        "data": task.fingerprint,
+        "teacher": module_fingerprint(teacher),
+        "input": task.input_meaning,
+    }
     try:
         if artifact.verify(folder) == json.loads(json.dumps(card)):
             return folder / artifact.MODEL
@@ -80,5 +89,3 @@ def _baseline(settings: Settings, task: Task, teacher: torch.nn.Module) -> Path:
     artifact.write(folder, model, BASELINE, card)
     model.unlink()
     return folder / artifact.MODEL
-
-

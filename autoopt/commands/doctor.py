@@ -82,7 +82,11 @@ def _threads(settings: Settings) -> Finding:
         return Finding(WARNING, detail, f"more threads than cores slow each other down: threads={cores}")
     policy = os.environ.get("OMP_WAIT_POLICY", "")
     if policy.upper() != "PASSIVE":
-        return Finding(WARNING, f"{detail}; OMP_WAIT_POLICY={policy or 'not set'}", "spinning threads steal cores: export OMP_WAIT_POLICY=PASSIVE")
+        return Finding(
+            WARNING,
+            f"{detail}; OMP_WAIT_POLICY={policy or 'not set'}",
+            "spinning threads steal cores: export OMP_WAIT_POLICY=PASSIVE",
+        )
     return Finding(OK, detail)
 
 
@@ -92,7 +96,11 @@ def _memory() -> Finding:
         return Finding(OK, "not known on this system")
     kilobytes = next(int(line.split()[1]) for line in info.read_text().splitlines() if line.startswith("MemAvailable"))
     free = kilobytes / 1e6
-    return Finding(OK if free >= LEAST_MEMORY_GB else WARNING, f"{free:.1f} GB available", "" if free >= LEAST_MEMORY_GB else "close other programs")
+    return Finding(
+        OK if free >= LEAST_MEMORY_GB else WARNING,
+        f"{free:.1f} GB available",
+        "" if free >= LEAST_MEMORY_GB else "close other programs",
+    )
 
 
 def _disk(outputs: Path) -> Finding:
@@ -100,7 +108,9 @@ def _disk(outputs: Path) -> Finding:
     free = shutil.disk_usage(there).free / 1e9
     if free >= LEAST_DISK_GB:
         return Finding(OK, f"{free:.1f} GB free at {there}")
-    return Finding(ERROR, f"{free:.1f} GB free at {there}", f"make room for {LEAST_DISK_GB:g} GB, or type outputs=ANOTHER_FOLDER")
+    return Finding(
+        ERROR, f"{free:.1f} GB free at {there}", f"make room for {LEAST_DISK_GB:g} GB, or type outputs=ANOTHER_FOLDER"
+    )
 
 
 def _configuration(settings: Settings) -> Finding:
@@ -112,7 +122,9 @@ def _configuration(settings: Settings) -> Finding:
     except AutooptError as error:
         return Finding(ERROR, str(error), "see autoopt --cfg")
     splits = f"{len(task.train)} / {len(task.validation)} / {len(task.test)}"
-    return Finding(OK, f"task {task.name} ({splits}), study {settings.study}, KPIs {', '.join(kpi.name for kpi in settings.kpis)}")
+    return Finding(
+        OK, f"task {task.name} ({splits}), study {settings.study}, KPIs {', '.join(kpi.name for kpi in settings.kpis)}"
+    )
 
 
 def _tracking(settings: Settings) -> Finding:
@@ -129,7 +141,11 @@ def _tracking(settings: Settings) -> Finding:
     try:
         open_client(uri, settings.outputs)
     except TROUBLE as error:
-        return Finding(WARNING, f"{uri}: {' '.join(str(error).split())[:160]}", "a search runs without it; start the server, or type tracking=none")
+        return Finding(
+            WARNING,
+            f"{uri}: {' '.join(str(error).split())[:160]}",
+            "a search runs without it; start the server, or type tracking=none",
+        )
     return Finding(OK, uri)
 
 
@@ -141,12 +157,28 @@ def _tiny_trial() -> Finding:
     from autoopt.tasks import TASKS
     from autoopt.training.loop import Hooks
 
-    recipe = Recipe("cnn", "none", "int8_static", epochs=2, optimizer="adamw", learning_rate=5e-3, calibration="minmax", schedule="cosine")
+    recipe = Recipe(
+        "cnn",
+        "none",
+        "int8_static",
+        epochs=2,
+        optimizer="adamw",
+        learning_rate=5e-3,
+        calibration="minmax",
+        schedule="cosine",
+    )
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(["task=digits", f"outputs={folder}", "teacher.epochs=2"])
         bench = make_bench(settings, TASKS["digits"](), Hooks())
         measured = run_trial(recipe, bench, Path(folder) / "trial", Hooks()).measurements
     accuracy, latency = measured["accuracy"].value, measured["latency_p95_ms"]
-    detail = f"digits, cnn, int8_static: accuracy {accuracy:.3f}, p95 {latency.ratio:.2f}x the baseline, {time.perf_counter() - began:.1f} s"
-    return Finding(OK, detail) if accuracy > 0.5 else Finding(ERROR, detail, "training or quantization is broken here: report this line")
+    seconds = time.perf_counter() - began
+    detail = (
+        f"digits, cnn, int8_static: accuracy {accuracy:.3f}, p95 {latency.ratio:.2f}x the baseline, {seconds:.1f} s"
+    )
+    return (
+        Finding(OK, detail)
+        if accuracy > 0.5
+        else Finding(ERROR, detail, "training or quantization is broken here: report this line")
+    )

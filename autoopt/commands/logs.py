@@ -11,7 +11,9 @@ NOISY = ("onnxruntime.quantization", "matplotlib", "mlflow", "alembic", "sqlalch
 
 
 def quiet() -> None:
-    """Libraries log to nobody until a study's log is open; some of them call basicConfig at import, which is undone here."""
+    """Libraries log to nobody until a study's log is open; some of them call basicConfig at import, which is undone
+    here.
+    """
     logging.basicConfig(handlers=[logging.NullHandler()], force=True)
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()

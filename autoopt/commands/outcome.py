@@ -30,7 +30,9 @@ PIPE_WIDTH = 140
 Open = Callable[[Path], Callable[[np.ndarray], np.ndarray]]
 
 
-def conclude(settings: Settings, study: Study, task: Task, open_session: Open, view: Any, console: Console) -> dict[str, Any]:
+def conclude(
+    settings: Settings, study: Study, task: Task, open_session: Open, view: Any, console: Console
+) -> dict[str, Any]:
     """Choose the champion, take its exam if it was not taken, write champion/ and report.html, print the table."""
     now = standing(read_trials(study), settings.kpis)
     champion = now.front[0] if now.front else None

@@ -48,7 +48,9 @@ def search(settings: Settings) -> int:
         display.say(f"study {settings.study} in {settings.folder}")
         bench = make_bench(settings, task, hooks)
         view = _open_view(settings, display)
-        watch = Watch(on_start=display.on_start, on_end=lambda trial, standing: _on_end(trial, standing, settings, display, view))
+        watch = Watch(
+            on_start=display.on_start, on_end=lambda trial, standing: _on_end(trial, standing, settings, display, view)
+        )
         with display:
             stopped_by = run_search(
                 Search(
@@ -70,7 +72,9 @@ def search(settings: Settings) -> int:
 
 
 def first_recipes(space: Space) -> list[Recipe]:
-    """Before the sampler has a say: the teacher under each scheme (no training, seconds), then a typical recipe of each student."""
+    """Before the sampler has a say: the teacher under each scheme (no training, seconds), then a typical recipe of
+    each student.
+    """
     students = [str(student) for student in values(space.knobs["student"])]
     typicals = [recipe for recipe in (typical(space, student) for student in students) if recipe.is_trained]
     return [*_quantized_teachers(space), *typicals]
@@ -82,14 +86,22 @@ def _quantized_teachers(space: Space) -> list[Recipe]:
         return []
     calibrations = values(space.knobs["calibration"]) if "calibration" in space.knobs else ()
     asked = space.needs["calibration"][1]
-    schemes = [str(scheme) for scheme in values(space.knobs["quantization"], TEACHER) if scheme != BASELINE.quantization]
-    return [Recipe(TEACHER, "none", s, calibration=str(calibrations[0]) if s in asked and calibrations else None) for s in schemes]
+    schemes = [
+        str(scheme) for scheme in values(space.knobs["quantization"], TEACHER) if scheme != BASELINE.quantization
+    ]
+    return [
+        Recipe(TEACHER, "none", s, calibration=str(calibrations[0]) if s in asked and calibrations else None)
+        for s in schemes
+    ]
 
 
 def fingerprint(settings: Settings, task: Task) -> dict[str, Any]:
     """What must not change while a study goes on: its trials would not be comparable."""
     checkpoint = settings.teacher.checkpoint
-    teacher = {**settings.raw["teacher"], "checkpoint": None if checkpoint is None else artifact.sha256(checkpoint)[:16]}
+    teacher = {
+        **settings.raw["teacher"],
+        "checkpoint": None if checkpoint is None else artifact.sha256(checkpoint)[:16],
+    }
     runtime = {key: settings.raw["runtime"][key] for key in ("name", "threads")}
     return {
         "task": {"name": task.name, "data": task.fingerprint},
@@ -100,7 +112,9 @@ def fingerprint(settings: Settings, task: Task) -> dict[str, Any]:
 
 
 def _evaluate(recipe: Recipe, number: int, bench: Bench, settings: Settings, hooks: Hooks) -> Evaluation:
-    """Run the trial in a work folder, then keep its artifact. Out of memory counts as the trial's failure, not the search's."""
+    """Run the trial in a work folder, then keep its artifact. Out of memory counts as the trial's failure, not the
+    search's.
+    """
     work = settings.folder / "work"
     try:
         evaluation = run_trial(recipe, bench, work, hooks)
@@ -134,7 +148,9 @@ def _on_end(trial: Trial, standing: Standing, settings: Settings, display: Displ
     display.on_end(trial, standing)
     if view is not None:
         view.add(trial, standing)
-    keep = {trial.number for trial in standing.front} | ({standing.nearest_miss.number} if standing.nearest_miss else set())
+    keep = {trial.number for trial in standing.front} | (
+        {standing.nearest_miss.number} if standing.nearest_miss else set()
+    )
     for folder in (settings.folder / "trials").glob("[0-9]*"):
         if folder.name.isdigit() and int(folder.name) not in keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -149,9 +165,17 @@ def _open_view(settings: Settings, display: Display) -> Any:
 
     uri = settings.tracking_uri or default_uri(settings.outputs)
     try:
-        return View.open(uri, settings.outputs, settings.task, settings.study, settings.kpis, lambda number: trial_folder(settings, number))
+        return View.open(
+            uri,
+            settings.outputs,
+            settings.task,
+            settings.study,
+            settings.kpis,
+            lambda number: trial_folder(settings, number),
+        )
     except TROUBLE as error:
         log.warning("MLflow at %s is not reachable (%s)", uri, error)
-        display.say(f"warning: MLflow is not reachable, the study keeps everything: {' '.join(str(error).split())[:160]}")
+        display.say(
+            f"warning: MLflow is not reachable, the study keeps everything: {' '.join(str(error).split())[:160]}"
+        )
         return None
-

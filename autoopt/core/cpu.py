@@ -24,7 +24,8 @@ def cpu_name() -> str:
 def saturates() -> bool:
     """True where the product of an 8-bit activation and an 8-bit signed weight may overflow 16 bits on the way.
 
-    x86 without VNNI adds pairs of such products in int16 with saturation; weights must then keep to 7 bits (reduce_range).
+    x86 without VNNI adds pairs of such products in int16 with saturation; weights must then keep to 7 bits
+    (reduce_range).
     """
     arm = platform.machine().lower() in ("aarch64", "arm64")
     return not arm and not ({"avx512_vnni", "avx_vnni"} & cpu_flags())

@@ -58,10 +58,13 @@ class Kpi:
 
     def violations(self, measured: Measurement) -> dict[str, float]:
         """By kind of bound: how far past it, divided by its magnitude (by 1 for a bound of 0); <= 0 is met."""
-        return {kind: (_overshoot(self, kind, bound, measured)) / (abs(bound) or 1.0) for kind, bound in self.bounds().items()}
+        return {
+            kind: (_overshoot(self, kind, bound, measured)) / (abs(bound) or 1.0)
+            for kind, bound in self.bounds().items()
+        }
 
     def loss(self, measured: Measurement) -> float:
-        """What the sampler sees, smaller is better: the ratio to the baseline (the value where there is none), signed."""
+        """What the sampler sees, smaller is better: the signed ratio to the baseline (the value where there is none)."""
         value = measured.value if measured.ratio is None else measured.ratio
         return -value if self.higher_is_better else value
 
@@ -72,7 +75,9 @@ class Kpi:
         return log if self.higher_is_better else -log
 
     def reference_loss(self, baseline: Measurement) -> float:
-        """The loss at this KPI's bound: the corner of the hypervolume. Without a bound: the baseline, or 0 if higher is better."""
+        """The loss at this KPI's bound: the corner of the hypervolume. Without a bound: the baseline, or 0 if higher
+        is better.
+        """
         losses = [self.loss(Measurement(value, baseline.baseline)) for value in self._values_at_bounds(baseline)]
         return min(losses) if losses else (0.0 if self.higher_is_better else self.loss(baseline))
 
@@ -110,7 +115,9 @@ def _overshoot(kpi: Kpi, kind: str, bound: float, measured: Measurement) -> floa
 def violations(kpis: Iterable[Kpi], measurements: Measurements) -> dict[str, float]:
     """`name.kind` -> violation, for every bound of every KPI."""
     return {
-        f"{kpi.name}.{kind}": violation for kpi in kpis for kind, violation in kpi.violations(measurements[kpi.name]).items()
+        f"{kpi.name}.{kind}": violation
+        for kpi in kpis
+        for kind, violation in kpi.violations(measurements[kpi.name]).items()
     }
 
 
@@ -137,7 +144,9 @@ def parse_kpis(raw: Mapping[str, Any], facts: Mapping[str, Facts]) -> tuple[Kpi,
 def _parse(name: str, spec: Any, facts: Facts) -> Kpi:
     keys = [field.name for field in fields(Kpi) if field.name not in ("name", "higher_is_better")]
     if not isinstance(spec, Mapping):
-        raise ConfigError(f"kpis.{name}={spec!r}: give it a role, such as kpis.{name}.max=1 (allowed: {', '.join(keys)})")
+        raise ConfigError(
+            f"kpis.{name}={spec!r}: give it a role, such as kpis.{name}.max=1 (allowed: {', '.join(keys)})"
+        )
     for key, value in spec.items():
         if key not in keys:
             raise ConfigError(f"kpis.{name}: unknown key {key!r}. {suggestion(key, keys)}")
@@ -156,7 +165,8 @@ def _check_value(path: str, key: str, value: Any) -> None:
         return
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or (key not in ("min", "max") and value < 0) or (key in ("weight", "max_ratio") and value == 0):
-        raise ConfigError(f"{path}={value!r}: a number {'is' if key in ('min', 'max') else '>= 0 is' if 'drop' in key or 'min' in key else '> 0 is'} allowed")
+        rule = {"min": "", "max": "", "weight": " > 0", "max_ratio": " > 0"}.get(key, " >= 0")
+        raise ConfigError(f"{path}={value!r}: a number{rule} is allowed")
 
 
 def _check_roles(kpi: Kpi, facts: Facts) -> None:
@@ -169,4 +179,6 @@ def _check_roles(kpi: Kpi, facts: Facts) -> None:
             raise ConfigError(f"{path}: {low}={a} is above {high}={b}: nothing can meet both")
     relative = [kind for kind in ("max_drop", "max_ratio", "min_ratio") if getattr(kpi, kind) is not None]
     if relative and not facts.has_baseline:
-        raise ConfigError(f"{path}.{relative[0]}: the baseline has no {kpi.name} to compare with: use {path}.min or {path}.max")
+        raise ConfigError(
+            f"{path}.{relative[0]}: the baseline has no {kpi.name} to compare with: use {path}.min or {path}.max"
+        )

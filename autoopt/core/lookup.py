@@ -10,7 +10,7 @@ V = TypeVar("V")
 
 
 def lookup(table: Mapping[str, V], name: str, what: str) -> V:
-    """The row called `name`. Raises ConfigError with the nearest and all known names; `what` says what is looked for."""
+    """The row called `name`. Raises ConfigError with the nearest and all known names; `what` names the kind."""
     if name not in table:
         raise ConfigError(f"unknown {what} {name!r}. {suggestion(name, table)}")
     return table[name]

@@ -38,7 +38,21 @@ KNOBS: dict[str, tuple[float, float, str]] = {
 NAMES = frozenset(name for name, limits in KNOBS.items() if limits is ANY)
 WHOLE = frozenset({"epochs", "batch_size"})
 TRAINING = frozenset(
-    ["epochs", "batch_size", "optimizer", "learning_rate", "momentum", "nesterov", "beta1", "beta2", "weight_decay", "warmup", "schedule", "distill_weight", "temperature"]
+    [
+        "epochs",
+        "batch_size",
+        "optimizer",
+        "learning_rate",
+        "momentum",
+        "nesterov",
+        "beta1",
+        "beta2",
+        "weight_decay",
+        "warmup",
+        "schedule",
+        "distill_weight",
+        "temperature",
+    ]
 )
 
 
@@ -47,7 +61,19 @@ PARENTS = {"learning_rate": "optimizer"} | dict.fromkeys(
     ("width", "pruning", "pruning_ratio", "sparsity", "epochs", "quantization"), "student"
 )
 # Knobs without a sensible value of their own: where they are asked, the space must say what they may be.
-REQUIRED = frozenset({"student", "pruning", "pruning_ratio", "sparsity", "epochs", "optimizer", "learning_rate", "quantization", "calibration"})
+REQUIRED = frozenset(
+    {
+        "student",
+        "pruning",
+        "pruning_ratio",
+        "sparsity",
+        "epochs",
+        "optimizer",
+        "learning_rate",
+        "quantization",
+        "calibration",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -78,13 +104,17 @@ class Per:
 
 @dataclass(frozen=True)
 class Space:
-    """`needs` maps a knob to the (parent knob, parent values) that it is asked for; a knob without entry is always asked."""
+    """`needs` maps a knob to the (parent knob, parent values) that it is asked for; a knob without entry is always
+    asked.
+    """
 
     knobs: Mapping[str, Choice | Range | Per]
     needs: Mapping[str, tuple[str, frozenset[str]]]
 
     def is_asked(self, name: str, chosen: Mapping[str, Value]) -> bool:
-        """Whether `name` applies after the choices so far. A knob that the space does not name keeps the library's default."""
+        """Whether `name` applies after the choices so far. A knob that the space does not name keeps the library's
+        default.
+        """
         if name not in self.knobs:
             return False
         if name in TRAINING and chosen["student"] == TEACHER and chosen["pruning"] == "none":
@@ -181,7 +211,9 @@ def values(knob: Choice | Range | Per, case: str | None = None) -> tuple[Value, 
 
 
 def restrict(space: Space, offered: Mapping[str, tuple[str, ...]]) -> Space:
-    """Leave to each student only the quantization schemes that change something in it. Raises ConfigError where none is left."""
+    """Leave to each student only the quantization schemes that change something in it. Raises ConfigError where none
+    is left.
+    """
     knob = space.knobs["quantization"]
     cases: dict[str, Choice | Range] = {}
     for student in map(str, values(space.knobs["student"])):
@@ -221,8 +253,10 @@ def _parse_any(name: str, raw: Any) -> Choice | Range | Per:
 
 
 def check_complete(space: Space) -> None:
-    """Raises ConfigError unless every knob that may be asked has values under every choice for which it may be asked."""
-    trains = any(method != "none" for method in values(space.knobs["pruning"])) or values(space.knobs["student"]) != (TEACHER,)
+    """Raises ConfigError unless every knob that may be asked has values under every choice that asks it."""
+    trains = any(method != "none" for method in values(space.knobs["pruning"])) or values(space.knobs["student"]) != (
+        TEACHER,
+    )
     for name in KNOBS:
         if name in TRAINING and not trains:
             continue
@@ -243,7 +277,7 @@ def _check_cases(space: Space, name: str, knob: Per) -> None:
     for case in map(str, values(space.knobs[knob.parent])):
         applies = parent != knob.parent or case in wanted
         if applies and case not in knob.cases:
-            raise ConfigError(f"space.{name} has no values for {knob.parent} {case!r}: add space.{name}.{case}=..., or give one for all")
+            raise ConfigError(f"space.{name} has no values for {knob.parent} {case!r}: add space.{name}.{case}=...")
 
 
 def parse_knob(path: str, raw: Any) -> Choice | Range:
@@ -262,7 +296,9 @@ def _parse_range(path: str, raw: Mapping[str, Any]) -> Range:
         if key not in ("low", "high", "log", "step"):
             raise ConfigError(f"space.{path}: unknown key {key!r}. {suggestion(key, ['low', 'high', 'log', 'step'])}")
     if name in NAMES or name == "nesterov" or "low" not in raw or "high" not in raw:
-        raise ConfigError(f"space.{path}={dict(raw)}: write a value, a list of values, or for a number {{low: A, high: B}}")
+        raise ConfigError(
+            f"space.{path}={dict(raw)}: write a value, a list of values, or for a number {{low: A, high: B}}"
+        )
     low, high = float(_check(path, raw["low"])), float(_check(path, raw["high"]))
     log, step = raw.get("log") or False, raw.get("step")
     if low > high:
@@ -271,7 +307,9 @@ def _parse_range(path: str, raw: Mapping[str, Any]) -> Range:
         raise ConfigError(f"space.{path}.log={log!r}: true or false is allowed")
     if log and (step is not None or low <= 0):
         raise ConfigError(f"space.{path}: log needs low > 0 and no step (low={low}, step={step})")
-    if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step <= max(high - low, 1e-12)):
+    if step is not None and (
+        isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step <= max(high - low, 1e-12)
+    ):
         raise ConfigError(f"space.{path}.step={step!r}: a number > 0 and at most high - low is allowed")
     if step is not None and name in WHOLE and step != int(step):
         raise ConfigError(f"space.{path}.step={step!r}: a whole number is allowed")

@@ -1,7 +1,7 @@
 """Measurements: numbers with a name and a unit, taken from an artifact on a runtime, beside the baseline's.
 
-A member is `(Subject) -> {name: Measurement}`; one function may give several names. FACTS holds the unit and direction of each.
-Add one = one file (or function), one line here, its name in conf/kpis where it is to decide.
+A member is `(Subject) -> {name: Measurement}`; one function may give several names. FACTS holds the unit and
+direction of each. Add one = one file (or function), one line here, its name in conf/kpis where it is to decide.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,9 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    "quality": Measure(accuracy, {"accuracy": Facts("share", True, "share of the validation split classified right, one input a call")}),
+    "quality": Measure(
+        accuracy, {"accuracy": Facts("share", True, "share of the validation split classified right, one input a call")}
+    ),
     "size": Measure(
         size,
         {
@@ -41,7 +43,9 @@ MEASURES: dict[str, Measure] = {
             "latency_p95_ms": Facts("ms", False, "95th percentile of the time of one call with one input"),
         },
     ),
-    "throughput": Measure(throughput, {"throughput_qps": Facts("1/s", True, "queries a second, several clients on one session")}),
+    "throughput": Measure(
+        throughput, {"throughput_qps": Facts("1/s", True, "queries a second, several clients on one session")}
+    ),
 }
 
 FACTS: dict[str, Facts] = {name: facts for measure in MEASURES.values() for name, facts in measure.facts.items()}

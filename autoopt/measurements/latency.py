@@ -12,8 +12,9 @@ from autoopt.measurements.subject import Subject
 def latency(subject: Subject) -> dict[str, Measurement]:
     """latency_p50_ms and latency_p95_ms of one call with one real input.
 
-    Blocks alternate: artifact, baseline, artifact, ... so that both meet the same noise. A percentile is taken in each block
-    and the median over the blocks reported: a burst of other work on the machine spoils a few blocks, not the number.
+    Blocks alternate: artifact, baseline, artifact, ... so that both meet the same noise. A percentile is taken in
+    each block and the median over the blocks reported: a burst of other work on the machine spoils a few blocks, not
+    the number.
     """
     options = subject.options
     for session in (subject.session, subject.baseline_session):

@@ -16,6 +16,7 @@ def accuracy(subject: Subject) -> dict[str, Measurement]:
 
 
 def predict(session: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    """Class ids (n,). One input a call, as it is served: dynamic quantization takes its ranges from the whole batch, so larger
+    """Class ids (n,). One input a call, as it is served: dynamic quantization takes its ranges from the whole batch,
+    so larger
     batches would score another model."""
     return np.array([session(inputs[i : i + 1]).argmax() for i in range(len(inputs))])

@@ -11,7 +11,8 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Options:
-    """Latency: `blocks` blocks of `calls` calls each, artifact and baseline in turn. Throughput: `clients` threads, `slices`
+    """Latency: `blocks` blocks of `calls` calls each, artifact and baseline in turn. Throughput: `clients` threads,
+    `slices`
     slices of `slice_s` seconds each, in turn too."""
 
     blocks: int = 20
@@ -24,7 +25,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An artifact and the baseline side by side. Sessions take (n, ...) float32 inputs; `targets` (n,) are class ids."""
+    """An artifact and the baseline. Sessions take (n, ...) float32 inputs; `targets` (n,) are class ids."""
 
     path: Path
     float_path: Path

@@ -1,8 +1,8 @@
 """Pruning methods: what is removed from a student, before training or while it trains.
 
-A member is `(model, inputs, targets, amount) -> Pruned`. `inputs` (n, ...) and `targets` (n,) are a batch of the train split;
-`amount` is the recipe's pruning_ratio or sparsity, in (0, 1). The model is changed in place: hand over a copy.
-Add one = one file, one line here, one word in conf/space.
+A member is `(model, inputs, targets, amount) -> Pruned`. `inputs` (n, ...) and `targets` (n,) are a batch of the
+train split; `amount` is the recipe's pruning_ratio or sparsity, in (0, 1). The model is changed in place: hand over a
+copy. Add one = one file, one line here, one word in conf/space.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""Structured pruning: whole channels go, by the dependency graph of Torch-Pruning (Fang et al. 2023, arXiv:2301.12900)."""
+"""Structured pruning: whole channels go, by the dependency graph of Torch-Pruning (Fang et al. 2023,
+arXiv:2301.12900).
+"""
 
 import torch_pruning as tp
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ ROUND_TO = 8  # channels stay a multiple of 8: kernels work on vectors of 8 floa
 
 
 def structured_magnitude(model: nn.Module, inputs: Tensor, targets: Tensor, amount: float) -> Pruned:
-    """Remove the channels with the smallest weights, the same share in every layer (Li et al. 2016, arXiv:1608.08710)."""
+    """Remove the channels of smallest weights, the same share in every layer (Li et al. 2016, arXiv:1608.08710)."""
     return _prune(model, inputs, tp.importance.GroupMagnitudeImportance(p=2), amount)
 
 

@@ -9,7 +9,8 @@ RAMP_END = 0.5  # share of training after which the sparsity is final, so that t
 
 
 def unstructured_magnitude(model: nn.Module, inputs: Tensor, targets: Tensor, amount: float) -> Pruned:
-    """Zero the globally smallest weights, gradually: s(t) = amount (1 - (1 - t)^3) (Zhu and Gupta 2017, arXiv:1710.01878).
+    """Zero the globally smallest weights, gradually: s(t) = amount (1 - (1 - t)^3) (Zhu and Gupta 2017,
+    arXiv:1710.01878).
 
     Masks hold during training (torch.nn.utils.prune) and are baked into the weights by `finish`.
     """

@@ -1,8 +1,8 @@
 """Quantization schemes: what becomes low-bit, and how ranges are found.
 
-A member is `(source, target, calibration) -> facts`: it reads the float model at `source`, writes the quantized one to `target`
-and returns the settings that it chose, for the record. None of them trains.
-Add one = one file, one line here, one word in conf/space.
+A member is `(source, target, calibration) -> facts`: it reads the float model at `source`, writes the quantized one
+to `target` and returns the settings that it chose, for the record. None of them trains. Add one = one file, one line
+here, one word in conf/space.
 """
 
 from collections.abc import Callable

@@ -12,7 +12,8 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
 
-# How the range of an activation is found, and the settings under which that differs from its largest value: with as many
+# How the range of an activation is found, and the settings under which that differs from its largest value: with as
+# many
 # histogram bins as quantized ones, onnxruntime's default, entropy can clip nothing; its default percentile is 99.999.
 CALIBRATIONS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "minmax": (CalibrationMethod.MinMax, {}),
@@ -48,7 +49,9 @@ def save_ranges(model: Path, calibration: Calibration, target: Path) -> Calibrat
     name = onnx.load(model).graph.input[0].name
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # the calibrators print their progress
         augmented = str(Path(folder) / "augmented.onnx")
-        calibrator = create_calibrator(model, augmented_model_path=augmented, calibrate_method=method, extra_options=settings)
+        calibrator = create_calibrator(
+            model, augmented_model_path=augmented, calibrate_method=method, extra_options=settings
+        )
         calibrator.collect_data(Reader(calibration.inputs, name))
         ranges = calibrator.compute_data()
     for tensor, found in ranges.items():

@@ -11,7 +11,8 @@ from autoopt.quantization.calibration import Calibration
 
 
 def int8_dynamic(source: Path, target: Path, calibration: Calibration) -> dict[str, Any]:
-    """Signed weights for matrix products, unsigned for models with convolutions, whose signed kernel is 2.6x slower on AVX2.
+    """Signed weights for matrix products, unsigned for models with convolutions, whose signed kernel is 2.6x slower
+    on AVX2.
 
     The range of an activation is that of the whole batch, so results depend on the batch size.
     """

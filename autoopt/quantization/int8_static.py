@@ -13,7 +13,8 @@ from autoopt.quantization.calibration import CALIBRATIONS, Calibration, save_ran
 
 
 def int8_static(source: Path, target: Path, calibration: Calibration) -> dict[str, Any]:
-    """Unsigned activations, signed weights per channel; 7-bit weights where 8 bits would saturate (-22 points on a CNN).
+    """Unsigned activations, signed weights per channel; 7-bit weights where 8 bits would saturate (-22 points on a
+    CNN).
 
     Raises TrialError where a range is not finite, as attention masks of -inf make it.
     """
@@ -36,4 +37,9 @@ def int8_static(source: Path, target: Path, calibration: Calibration) -> dict[st
         except ValueError as error:
             raise TrialError(f"int8_static with {calibration.method} calibration failed: {error}") from error
     chosen = {"weight_type": "QInt8", "activation_type": "QUInt8", "per_channel": True, "reduce_range": reduce_range}
-    return {"bits": 8, **chosen, "calibration_inputs": len(calibration.inputs), **CALIBRATIONS[calibration.method or "minmax"][1]}
+    return {
+        "bits": 8,
+        **chosen,
+        "calibration_inputs": len(calibration.inputs),
+        **CALIBRATIONS[calibration.method or "minmax"][1],
+    }

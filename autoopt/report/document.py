@@ -30,7 +30,9 @@ def document(
         "seconds": round(seconds, 3),
         "seconds_to_first_feasible": None if standing.first_feasible_s is None else round(standing.first_feasible_s, 3),
         "hypervolume": standing.hypervolume,
-        "champion": None if champion is None else {**describe(champion, kpis), "test": test, "path": None if path is None else str(path)},
+        "champion": None
+        if champion is None
+        else {**describe(champion, kpis), "test": test, "path": None if path is None else str(path)},
         "nearest_miss": None if miss is None else {**describe(miss, kpis), "blocking": miss.blocking(kpis)},
         "outputs": str(outputs),
     }

@@ -1,4 +1,6 @@
-"""What the terminal shows while the search runs, on stderr: a live panel, or one line a trial where there is no terminal."""
+"""What the terminal shows while the search runs, on stderr: a live panel, or one line a trial where there is no
+terminal.
+"""
 
 import time
 from dataclasses import dataclass, field
@@ -86,7 +88,8 @@ class Display:
             return f"{self.study}: measuring the baseline"
         counts = standing.counts()
         best = f", best kpi_score {standing.feasible[0].score(self.kpis):.3f}" if standing.feasible else ""
-        return f"{self.study}: {counts['trials']} trials, {counts['feasible']} feasible, {counts['failed']} failed{best}, {elapsed:.0f} s"
+        summary = ", ".join(f"{counts[key]} {key}" for key in ("trials", "feasible", "failed"))
+        return f"{self.study}: {summary}{best}, {elapsed:.0f} s"
 
     def _bar(self, elapsed: float) -> ProgressBar:
         shares = [elapsed / (self.hours * 3600)] if self.hours else []

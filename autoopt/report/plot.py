@@ -14,13 +14,17 @@ from autoopt.core.trial import COMPLETE, Trial
 
 
 def front_plot(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None, path: Path) -> Path:
-    """All complete trials over the first two objectives (the second against trial number where there is one), as PNG."""
+    """All complete trials over the first two objectives (over the trial number where there is one), as PNG."""
     objectives = [kpi for kpi in kpis if kpi.objective]
     complete = [trial for trial in standing.trials if trial.state == COMPLETE]
     feasible = {trial.number for trial in standing.feasible}
     front = sorted(standing.front, key=lambda trial: _x(trial, objectives))
     groups: list[tuple[str, Sequence[Trial], dict[str, object]]] = [
-        ("misses a bound", [t for t in complete if t.number not in feasible and t.number], {"color": "#b8b8b8", "s": 22}),
+        (
+            "misses a bound",
+            [t for t in complete if t.number not in feasible and t.number],
+            {"color": "#b8b8b8", "s": 22},
+        ),
         ("feasible", [t for t in complete if t.number in feasible], {"color": "#7aa6d8", "s": 28}),
         ("Pareto front", front, {"color": "#1f5fa8", "s": 44}),
         ("baseline", [t for t in complete if t.number == 0], {"color": "#222222", "marker": "s", "s": 46}),
@@ -30,8 +34,17 @@ def front_plot(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None
     axes = figure.subplots()
     for label, trials, style in groups:
         if trials:
-            axes.scatter([_x(t, objectives) for t in trials], [_y(t, objectives) for t in trials], label=label, zorder=3, **style)  # type: ignore[arg-type]
-    axes.step([_x(t, objectives) for t in front], [_y(t, objectives) for t in front], where="post", color="#1f5fa8", lw=1, alpha=0.6)
+            axes.scatter(
+                [_x(t, objectives) for t in trials], [_y(t, objectives) for t in trials], label=label, zorder=3, **style
+            )  # type: ignore[arg-type]
+    axes.step(
+        [_x(t, objectives) for t in front],
+        [_y(t, objectives) for t in front],
+        where="post",
+        color="#1f5fa8",
+        lw=1,
+        alpha=0.6,
+    )
     axes.set_xlabel("trial" if len(objectives) == 1 else _label(objectives[1]))
     axes.set_ylabel(_label(objectives[0]))
     if len(objectives) > 1 and not objectives[1].higher_is_better:

@@ -28,7 +28,11 @@ def structure_line(recipe: Recipe) -> str:
     parts = [recipe.student if recipe.width is None else f"{recipe.student} x{recipe.width:g}"]
     if recipe.pruning != "none":
         parts.append(f"{recipe.pruning} {recipe.pruning_ratio or recipe.sparsity or 0:g}")
-    parts.append("fp32" if recipe.quantization == "none" else recipe.quantization + (f"/{recipe.calibration}" if recipe.calibration else ""))
+    parts.append(
+        "fp32"
+        if recipe.quantization == "none"
+        else recipe.quantization + (f"/{recipe.calibration}" if recipe.calibration else "")
+    )
     return " · ".join(parts)
 
 
@@ -61,7 +65,9 @@ def verdict(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None, t
     miss = standing.nearest_miss
     if miss is None:
         return "No trial beyond the baseline is complete yet."
-    return f"No trial meets every bound. Nearest miss: trial {miss.number} ({recipe_line(miss.recipe)}), blocked by {', '.join(miss.blocking(kpis))}."
+    blocking = ", ".join(miss.blocking(kpis))
+    nearest = f"Nearest miss: trial {miss.number} ({recipe_line(miss.recipe)}), blocked by {blocking}."
+    return f"No trial meets every bound. {nearest}"
 
 
 def _gain(kpi: Kpi, trial: Trial) -> str:

@@ -1,7 +1,7 @@
 """Runtimes: where an artifact runs. A member opens a model file: `(path, threads) -> Session`.
 
-Here too: how a module becomes the file that runtimes read (export.py) and the check that it still says the same (parity.py).
-Add a runtime = one file, one line here, one yaml in conf/runtime.
+Here too: how a module becomes the file that runtimes read (export.py) and the check that it still says the same
+(parity.py). Add a runtime = one file, one line here, one yaml in conf/runtime.
 """
 
 from collections.abc import Callable

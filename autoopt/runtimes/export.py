@@ -18,8 +18,9 @@ INPUT, OUTPUT = "input", "logits"
 def export(model: nn.Module, inputs: Tensor, path: Path) -> str:
     """Write `model` as ONNX with a free batch axis and all weights inside; returns the exporter that did it.
 
-    `inputs` (n, ...) is an example batch. The TorchScript exporter goes first, since it is 20 to 200 times faster; what it
-    cannot trace goes to the torch.export one. Raises TrialError where both fail. The model itself is not changed.
+    `inputs` (n, ...) is an example batch. The TorchScript exporter goes first, since it is 20 to 200 times faster;
+    what it cannot trace goes to the torch.export one. Raises TrialError where both fail. The model itself is not
+    changed.
     """
     model = fold_batch_norm(model)
     try:
@@ -53,7 +54,14 @@ def _torchscript(model: nn.Module, inputs: Tensor, path: Path) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)  # known, and measured to be worth it
         axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
         torch.onnx.export(
-            model, (inputs,), path, dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT], dynamic_axes=axes
+            model,
+            (inputs,),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes=axes,
         )
 
 

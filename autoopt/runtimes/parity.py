@@ -25,5 +25,7 @@ def check_parity(model: nn.Module, session: Callable[[np.ndarray], np.ndarray], 
     difference = float(np.abs(actual - expected).max())
     agreement = float((actual.argmax(1) == expected.argmax(1)).mean())
     if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        raise TrialError(f"the exported model differs from the module: max abs {difference:.2g}, same class on {agreement:.1%}")
+        raise TrialError(
+            f"the exported model differs from the module: max abs {difference:.2g}, same class on {agreement:.1%}"
+        )
     return {"parity_max_abs": difference, "parity_argmax": agreement}

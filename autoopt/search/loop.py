@@ -76,7 +76,13 @@ def _search(search: Search, session: Session, trials: list[Trial], until: dateti
     while True:
         now = standing(trials, search.kpis)
         past = until is not None and datetime.now() >= until
-        reason = spent(search.budget, now, new_trials=session.new_trials(trials), searched_s=session.searched_s - session.first_s, past_until=past)
+        reason = spent(
+            search.budget,
+            now,
+            new_trials=session.new_trials(trials),
+            searched_s=session.searched_s - session.first_s,
+            past_until=past,
+        )
         if search.should_stop():
             raise Interrupted("stopped between two trials")
         if reason:
@@ -111,7 +117,13 @@ def _next_trial(search: Search, session: Session, trials: list[Trial]) -> Trial 
     try:
         evaluation = search.evaluate(recipe, asked.number)
     except (TrialError, MemoryError) as error:
-        return _fail(search, session, asked, recipe, f"{type(error).__name__}: {error}" if isinstance(error, MemoryError) else str(error))
+        return _fail(
+            search,
+            session,
+            asked,
+            recipe,
+            f"{type(error).__name__}: {error}" if isinstance(error, MemoryError) else str(error),
+        )
     except (Interrupted, KeyboardInterrupt):
         _fail(search, session, asked, recipe, "interrupted; its recipe was queued again")
         search.study.enqueue_trial(asked.params, user_attrs={"retry_of": asked.number})
@@ -151,7 +163,9 @@ def _measure_baseline(search: Search, session: Session, trials: list[Trial]) -> 
 
 
 def _fail(search: Search, session: Session, asked: optuna.Trial, recipe: Recipe, reason: str) -> Trial:
-    trial = Trial(asked.number, FAILED, recipe, reason=reason, trace=traceback.format_exc(), ended_at_s=session.searched_s)
+    trial = Trial(
+        asked.number, FAILED, recipe, reason=reason, trace=traceback.format_exc(), ended_at_s=session.searched_s
+    )
     asked.set_user_attr(RECORD, to_record(recipe, reason=reason, trace=trial.trace, ended_at_s=trial.ended_at_s))
     search.study.tell(asked, state=TrialState.FAIL)
     log.warning("trial %d failed: %s", trial.number, reason)

@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 
 
 def tpe(seed: int, startup_trials: int = 10, multivariate: bool = False) -> BaseSampler:
-    """Tree-structured Parzen estimator (Watanabe 2023, arXiv:2304.11127); multivariate: joint within a group of knobs."""
+    """Tree-structured Parzen estimator (Watanabe 2023, arXiv:2304.11127); multivariate: jointly by group."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return TPESampler(seed=seed, n_startup_trials=startup_trials, multivariate=multivariate, group=multivariate)

@@ -1,4 +1,6 @@
-"""A session: one run of a search on a study. The budget is for a session; one that was cut short is continued, not begun anew."""
+"""A session: one run of a search on a study. The budget is for a session; one that was cut short is continued, not
+begun anew.
+"""
 
 import time
 from dataclasses import dataclass
@@ -42,7 +44,9 @@ class Session:
     def save(self, ended_by: str | None) -> None:
         """Called after each trial: a kill loses the running trial's seconds at most."""
         self.study.set_user_attr(SEARCHED_S, self.searched_s)
-        self.study.set_user_attr(SESSION, {"first_trials": self.first_trials, "first_s": self.first_s, "ended_by": ended_by})
+        self.study.set_user_attr(
+            SESSION, {"first_trials": self.first_trials, "first_s": self.first_s, "ended_by": ended_by}
+        )
 
 
 @dataclass(frozen=True)
@@ -61,5 +65,3 @@ def last_ended(study: Study) -> Ended:
 def counted(trials: list[Trial]) -> int:
     """Trials that a budget counts: complete and screened ones."""
     return sum(trial.state != FAILED for trial in trials)
-
-

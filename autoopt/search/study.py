@@ -21,9 +21,7 @@ FINGERPRINT = "autoopt_fingerprint"
 DATABASE = "study.db"
 
 
-def open_study(
-    folder: Path, name: str, kpis: tuple[Kpi, ...], fingerprint: Mapping[str, Any]
-) -> optuna.Study:
+def open_study(folder: Path, name: str, kpis: tuple[Kpi, ...], fingerprint: Mapping[str, Any]) -> optuna.Study:
     """Create or resume `folder`/study.db. Raises ConfigError where it was begun with another task, space or KPI set.
 
     A trial that was running when its process died is closed as failed, and its recipe waits to be tried again.
@@ -43,7 +41,9 @@ def open_study(
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([f"{kpi.name} loss" for kpi in objectives])
     elif before != now:
-        raise ConfigError(f"study {name!r} was begun with {difference(before, now)}: type study=NAME for a new one, or go back")
+        raise ConfigError(
+            f"study {name!r} was begun with {difference(before, now)}: type study=NAME for a new one, or go back"
+        )
     requeue_orphans(study)
     return study
 
@@ -52,7 +52,9 @@ def load_study(folder: Path, name: str) -> optuna.Study:
     """An existing study, to read. Raises ConfigError where there is none."""
     if not (folder / DATABASE).is_file():
         others = sorted(path.parent.name for path in folder.parent.glob(f"*/{DATABASE}"))
-        raise ConfigError(f"no study {name!r} in {folder.parent}. Known: {', '.join(others) or 'none yet: autoopt search begins one'}")
+        raise ConfigError(
+            f"no study {name!r} in {folder.parent}. Known: {', '.join(others) or 'none yet: autoopt search begins one'}"
+        )
     return optuna.load_study(study_name=name, storage=open_storage(folder))
 
 
@@ -71,12 +73,14 @@ def lock_study(folder: Path, name: str) -> FileLock:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise ConfigError(f"study {name!r} is being searched by another process: wait for it, or type study=NAME") from error
+        raise ConfigError(
+            f"study {name!r} is being searched by another process: wait for it, or type study=NAME"
+        ) from error
     return lock
 
 
 def requeue_orphans(study: optuna.Study) -> None:
-    """Close trials that a dead process left running; the caller holds the study's lock, so nobody is working on them."""
+    """Close trials that a dead process left running. The caller holds the study's lock: nobody works on them."""
     for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         record = frozen.user_attrs.get(RECORD)
         if record is not None:

@@ -1,8 +1,9 @@
 """Students: architectures that are not the teacher made smaller.
 
-A member builds a fresh module: `(input_shape, classes, width) -> Module`, where input_shape is one input's shape without the
-batch axis, width > 0 multiplies its channels, and the module maps (n, *input_shape) float inputs to (n, classes) logits.
-Add one = one file, one line here, one word in conf/space, and its name in `students` of the tasks whose inputs it takes.
+A member builds a fresh module: `(input_shape, classes, width) -> Module`, where input_shape is one input's shape
+without the batch axis, width > 0 multiplies its channels, and the module maps (n, *input_shape) float inputs to (n,
+classes) logits. Add one = one file, one line here, one word in conf/space, and its name in `students` of the tasks
+whose inputs it takes.
 """
 
 from collections.abc import Callable

@@ -4,7 +4,8 @@ from torch import nn
 
 
 def cnn(input_shape: tuple[int, ...], classes: int, width: float) -> nn.Module:
-    """(n, c, h, w) with h, w >= 8. Channels 16, 32, 64, 128 times width, rounded to 8: a multiple fills a vector register.
+    """(n, c, h, w) with h, w >= 8. Channels 16, 32, 64, 128 times width, rounded to 8: a multiple fills a vector
+    register.
 
     All but the third convolution halve the image.
     """

@@ -1,4 +1,4 @@
-"""Tasks: what to learn. A member is a function `() -> Task`; add one = one file, one line here, one yaml in conf/task."""
+"""Tasks: what to learn. A member is `() -> Task`. Add one = one file, one line here, one yaml in conf/task."""
 
 from collections.abc import Callable
 

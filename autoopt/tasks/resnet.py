@@ -4,7 +4,9 @@ from torch import Tensor, nn
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut (He et al. 2015, arXiv:1512.03385). (N, c_in, h, w) -> (N, c_out, h/stride, w/stride)."""
+    """Two 3x3 convolutions and a shortcut (He et al. 2015, arXiv:1512.03385). (N, c_in, h, w) -> (N, c_out, h/stride,
+    w/stride).
+    """
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
@@ -13,7 +15,11 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(c_out)
         same = stride == 1 and c_in == c_out
-        self.shortcut = nn.Identity() if same else nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+        self.shortcut = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+        )
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -23,7 +29,9 @@ class Block(nn.Module):
 
 
 def resnet(classes: int = 10, widths: tuple[int, ...] = (64, 128, 256)) -> nn.Module:
-    """(N, 1, h, w) float in [0, 1] -> (N, classes) logits. The stem halves h and w, each later stage halves them again."""
+    """(N, 1, h, w) float in [0, 1] -> (N, classes) logits. The stem halves h and w, each later stage halves them
+    again.
+    """
     stem = nn.Sequential(nn.Conv2d(1, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
     strides = [1] + [2] * (len(widths) - 1)
     stages = [Block(c_in, c_out, s) for c_in, c_out, s in zip((widths[0], *widths), widths, strides, strict=False)]

@@ -38,7 +38,9 @@ class Task:
     data_source: str
     """Origin and licence of the data: it goes on the card."""
     weights: Path | None = None
-    """The teacher's weights (safetensors) where they ship with the package, else None: the teacher is trained and cached."""
+    """The teacher's weights (safetensors) where they ship with the package, else None: the teacher is trained and
+    cached.
+    """
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -24,16 +24,27 @@ CHILD_FILES = ("card.json", "recipe.yaml")
 
 
 class View:
-    """The study's runs in MLflow. Every method that writes survives an MLflow in trouble: what is missing is written by `finish`."""
+    """The study's runs in MLflow. Every method that writes survives an MLflow in trouble: what is missing is written
+    by `finish`.
+    """
 
-    def __init__(self, client: MlflowClient, experiment_id: str, parent_id: str, kpis: tuple[Kpi, ...], artifacts: Callable[[int], Path]) -> None:
+    def __init__(
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        parent_id: str,
+        kpis: tuple[Kpi, ...],
+        artifacts: Callable[[int], Path],
+    ) -> None:
         self._client, self._experiment_id, self.parent_id = client, experiment_id, parent_id
         self._kpis, self._artifacts = kpis, artifacts
         self._runs = self._existing_runs()
         self._tags: dict[int, dict[str, str]] = {}
 
     @classmethod
-    def open(cls, uri: str, outputs: Path, task: str, study: str, kpis: tuple[Kpi, ...], artifacts: Callable[[int], Path]) -> "View":
+    def open(
+        cls, uri: str, outputs: Path, task: str, study: str, kpis: tuple[Kpi, ...], artifacts: Callable[[int], Path]
+    ) -> "View":
         """`artifacts(number)` is the folder of a trial's artifact, which need not exist. Raises one of TROUBLE."""
         client = open_client(uri, outputs)
         experiment = open_experiment(client, task, uri, outputs)
@@ -52,8 +63,12 @@ class View:
         except TROUBLE as error:
             log.warning("MLflow did not take trial %d (%s): written later", trial.number, error)
 
-    def finish(self, standing: Standing, note: str, files: Sequence[Path], facts: Mapping[str, Any], status: str) -> bool:
-        """Write what is missing, the models of the front, the note and files of the parent. False where MLflow is in trouble."""
+    def finish(
+        self, standing: Standing, note: str, files: Sequence[Path], facts: Mapping[str, Any], status: str
+    ) -> bool:
+        """Write what is missing, the models of the front, the note and files of the parent. False where MLflow is in
+        trouble.
+        """
         try:
             for trial in standing.trials:
                 self._write(trial)
@@ -66,7 +81,9 @@ class View:
             self._client.set_tag(self.parent_id, "mlflow.note.content", note[:8000])
             self._client.set_terminated(self.parent_id, status)
         except TROUBLE as error:
-            log.warning("MLflow is not complete (%s): the study is, and the next search or report on it writes the rest", error)
+            log.warning(
+                "MLflow is not complete (%s): the study is, and the next search or report on it writes the rest", error
+            )
             return False
         return True
 
@@ -77,7 +94,9 @@ class View:
         while True:
             query = f"tags.`mlflow.parentRunId` = '{self.parent_id}' and attributes.status != 'RUNNING'"
             page = self._client.search_runs([self._experiment_id], query, max_results=1000, page_token=token)
-            runs |= {int(run.data.tags["autoopt.trial"]): run.info.run_id for run in page if "autoopt.trial" in run.data.tags}
+            runs |= {
+                int(run.data.tags["autoopt.trial"]): run.info.run_id for run in page if "autoopt.trial" in run.data.tags
+            }
             token = page.token
             if not token:
                 return runs
@@ -89,7 +108,10 @@ class View:
         spent = int(sum(trial.evaluation.seconds.values()) * 1000) if trial.evaluation else 0
         tags = {"mlflow.parentRunId": self.parent_id, "autoopt.trial": str(trial.number), "autoopt.state": trial.state}
         if trial.reason:
-            tags |= {"autoopt.reason": trial.reason[:4000], "mlflow.note.content": f"**{trial.state}**: {trial.reason[:4000]}"}
+            tags |= {
+                "autoopt.reason": trial.reason[:4000],
+                "mlflow.note.content": f"**{trial.state}**: {trial.reason[:4000]}",
+            }
         run = self._client.create_run(self._experiment_id, start_time=now - spent, tags=tags, run_name=run_name(trial))
         run_id = run.info.run_id
         params = [Param(name, str(value)) for name, value in trial.recipe.to_dict().items()]
@@ -105,7 +127,11 @@ class View:
         rank = {trial.number: place for place, trial in enumerate(standing.front, start=1)}
         for trial in standing.trials:
             number = trial.number
-            tags = {"autoopt.feasible": _yes(number in feasible), "autoopt.pareto": _yes(number in rank), "autoopt.rank": str(rank.get(number, ""))}
+            tags = {
+                "autoopt.feasible": _yes(number in feasible),
+                "autoopt.pareto": _yes(number in rank),
+                "autoopt.rank": str(rank.get(number, "")),
+            }
             known = self._tags.get(number, {})
             changed = [RunTag(key, value) for key, value in tags.items() if known.get(key) != value]
             if changed and number in self._runs:
@@ -114,8 +140,14 @@ class View:
 
     def _note_progress(self, trial: Trial, standing: Standing) -> None:
         now = int(time.time() * 1000)
-        values = {"hypervolume": standing.hypervolume, "feasible": len(standing.feasible), "trials": len(standing.trials)}
-        self._client.log_batch(self.parent_id, metrics=[Metric(name, value, now, trial.number) for name, value in values.items()])
+        values = {
+            "hypervolume": standing.hypervolume,
+            "feasible": len(standing.feasible),
+            "trials": len(standing.trials),
+        }
+        self._client.log_batch(
+            self.parent_id, metrics=[Metric(name, value, now, trial.number) for name, value in values.items()]
+        )
 
     def _log_file(self, run_id: str, path: Path) -> None:
         if path.is_file():
@@ -125,7 +157,9 @@ class View:
 def run_name(trial: Trial) -> str:
     """Reads well in a list: number, student, scheme."""
     recipe = trial.recipe
-    return f"{trial.number:04d} {recipe.student} {recipe.pruning} {recipe.quantization}".replace(" none none", " fp32").replace(" none", "")
+    return f"{trial.number:04d} {recipe.student} {recipe.pruning} {recipe.quantization}".replace(
+        " none none", " fp32"
+    ).replace(" none", "")
 
 
 def metrics(trial: Trial, kpis: tuple[Kpi, ...], now_ms: int) -> list[Metric]:
@@ -136,7 +170,9 @@ def metrics(trial: Trial, kpis: tuple[Kpi, ...], now_ms: int) -> list[Metric]:
     values |= {f"{name}_ratio": m.ratio for name, m in trial.measurements.items() if m.ratio is not None}
     values |= {f"seconds_{stage}": seconds for stage, seconds in trial.evaluation.seconds.items()}
     values["kpi_score"] = trial.score(kpis)
-    curve = [Metric("epoch_quality", quality, now_ms, epoch) for epoch, quality in enumerate(trial.evaluation.curve, start=1)]
+    curve = [
+        Metric("epoch_quality", quality, now_ms, epoch) for epoch, quality in enumerate(trial.evaluation.curve, start=1)
+    ]
     return [Metric(name, value, now_ms, 0) for name, value in values.items()] + curve
 
 

@@ -4,7 +4,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, *, temperature: float, weight: float) -> Tensor:
+def distillation_loss(
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, *, temperature: float, weight: float
+) -> Tensor:
     """Soft-target KL blended with label cross-entropy (Hinton et al. 2015, arXiv:1503.02531).
 
     Logits are (batch, classes), unnormalised; labels (batch,) class ids. temperature > 0 divides both logits; weight in

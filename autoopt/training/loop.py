@@ -22,7 +22,9 @@ RECALIBRATION_BATCHES = 20
 
 @dataclass(frozen=True)
 class Hooks:
-    """Seams for the search: `should_stop` is asked before each step, `on_epoch(epoch, quality)` told after each epoch (from 1)."""
+    """Seams for the search: `should_stop` is asked before each step, `on_epoch(epoch, quality)` told after each epoch
+    (from 1).
+    """
 
     should_stop: Callable[[], bool] = lambda: False
     on_epoch: Callable[[int, float], None] = lambda epoch, quality: None
@@ -114,6 +116,8 @@ def module_quality(model: nn.Module, split: Split) -> float:
     """Accuracy of a module in eval mode: for learning curves only, an artifact's quality is measured on its runtime."""
     right = sum(
         int((model(inputs).argmax(1) == targets).sum())
-        for inputs, targets in zip(split.inputs.split(EVALUATION_BATCH), split.targets.split(EVALUATION_BATCH), strict=True)
+        for inputs, targets in zip(
+            split.inputs.split(EVALUATION_BATCH), split.targets.split(EVALUATION_BATCH), strict=True
+        )
     )
     return right / len(split)

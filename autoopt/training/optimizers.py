@@ -1,8 +1,8 @@
 """Training optimizers.
 
 A member builds an optimizer: `(model, recipe) -> Optimizer`, reading from the recipe the knobs that its row names.
-Weights of two and more dimensions decay, biases and gains do not. Add one = one function, one line here, its learning-rate
-range and its name in conf/space.
+Weights of two and more dimensions decay, biases and gains do not. Add one = one function, one line here, its
+learning-rate range and its name in conf/space.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,9 @@ class Row:
     build: Build
     knobs: tuple[str, ...]
     averages: bool = False
-    """True where it evaluates at an average of the weights: it is switched by train() and eval(), and needs no schedule."""
+    """True where it evaluates at an average of the weights: it is switched by train() and eval(), and needs no
+    schedule.
+    """
 
 
 def decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -40,7 +42,9 @@ def decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 def sgd(model: nn.Module, recipe: Recipe) -> Optimizer:
     momentum = recipe.momentum or 0.0
     nesterov = bool(recipe.nesterov) and momentum > 0  # without momentum there is nothing to look ahead along
-    return torch.optim.SGD(decay_groups(model, recipe), lr=_lr(recipe), momentum=momentum, nesterov=nesterov, fused=True)
+    return torch.optim.SGD(
+        decay_groups(model, recipe), lr=_lr(recipe), momentum=momentum, nesterov=nesterov, fused=True
+    )
 
 
 def adam(model: nn.Module, recipe: Recipe) -> Optimizer:
@@ -54,17 +58,23 @@ def adamw(model: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def nadam(model: nn.Module, recipe: Recipe) -> Optimizer:
-    return torch.optim.NAdam(decay_groups(model, recipe), lr=_lr(recipe), betas=_betas(recipe), decoupled_weight_decay=True)
+    return torch.optim.NAdam(
+        decay_groups(model, recipe), lr=_lr(recipe), betas=_betas(recipe), decoupled_weight_decay=True
+    )
 
 
 def radam(model: nn.Module, recipe: Recipe) -> Optimizer:
     """Rectified Adam (Liu et al. 2019, arXiv:1908.03265)."""
-    return torch.optim.RAdam(decay_groups(model, recipe), lr=_lr(recipe), betas=_betas(recipe), decoupled_weight_decay=True)
+    return torch.optim.RAdam(
+        decay_groups(model, recipe), lr=_lr(recipe), betas=_betas(recipe), decoupled_weight_decay=True
+    )
 
 
 def rmsprop(model: nn.Module, recipe: Recipe) -> Optimizer:
     """beta2 is torch's alpha, the decay of the squared gradient's average."""
-    return torch.optim.RMSprop(decay_groups(model, recipe), lr=_lr(recipe), alpha=_betas(recipe)[1], momentum=recipe.momentum or 0.0)
+    return torch.optim.RMSprop(
+        decay_groups(model, recipe), lr=_lr(recipe), alpha=_betas(recipe)[1], momentum=recipe.momentum or 0.0
+    )
 
 
 def adafactor(model: nn.Module, recipe: Recipe) -> Optimizer:
@@ -73,7 +83,8 @@ def adafactor(model: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def muon(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """Orthogonalised momentum for hidden matrices, convolutions flattened (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
+    """Orthogonalised momentum for hidden matrices, convolutions flattened (Jordan et al. 2024,
+    kellerjordan.github.io/posts/muon).
 
     Embeddings, the last layer, biases and gains take AdamW. The update is scaled to AdamW's size (Liu et al. 2025,
     arXiv:2502.16982), so that one learning rate serves both.
@@ -86,12 +97,14 @@ def muon(model: nn.Module, recipe: Recipe) -> Optimizer:
     decay, lr = recipe.weight_decay or 0.0, _lr(recipe)
     groups: list[dict[str, Any]] = [{"params": others, "lr": lr, "weight_decay": 0.0, "use_muon": False}]
     if hidden:
-        groups.append({"params": hidden, "lr": lr, "weight_decay": decay, "momentum": recipe.momentum or 0.0, "use_muon": True})
+        groups.append(
+            {"params": hidden, "lr": lr, "weight_decay": decay, "momentum": recipe.momentum or 0.0, "use_muon": True}
+        )
     return pytorch_optimizer.Muon(groups, use_adjusted_lr=True)  # type: ignore[no-any-return]
 
 
 def schedule_free_adamw(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """AdamW with iterate averaging in place of a schedule (Defazio et al. 2024, arXiv:2405.15682); warms up by itself."""
+    """AdamW with iterate averaging in place of a schedule (Defazio et al. 2024, arXiv:2405.15682)."""
     return schedulefree.AdamWScheduleFree(decay_groups(model, recipe), lr=_lr(recipe), betas=_betas(recipe))  # type: ignore[no-any-return]
 
 

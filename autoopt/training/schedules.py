@@ -1,4 +1,6 @@
-"""Learning-rate schedules. A member is `progress -> factor`: the share of training after warm-up, in [0, 1], to a factor in [0, 1]."""
+"""Learning-rate schedules. A member is `progress -> factor`: the share of training after warm-up, in [0, 1], to a
+factor in [0, 1].
+"""
 
 import math
 from collections.abc import Callable
@@ -11,7 +13,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def factor(step: int, steps: int, warmup: float, schedule: str) -> float:
-    """The learning rate's factor at `step` of `steps`: a linear rise over the first share `warmup`, then the schedule."""
+    """The learning rate's factor at `step` of `steps`: a linear rise over the share `warmup`, then the schedule."""
     rise = int(warmup * steps)
     if step < rise:
         return (step + 1) / (rise + 1)

@@ -21,7 +21,7 @@ from autoopt.training.loop import EVALUATION_BATCH, Hooks, module_quality, train
 
 @dataclass(frozen=True)
 class TeacherOptions:
-    """`checkpoint` (safetensors) wins over the weights that ship with the task; without both, the teacher is trained."""
+    """`checkpoint` (safetensors) wins over the weights that ship with the task; without both it is trained."""
 
     checkpoint: Path | None = None
     epochs: int = 0
@@ -36,10 +36,14 @@ def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, ho
     weights = options.checkpoint or task.weights or _trained(task, options, cache, seed, hooks)
     model = task.build_teacher()
     try:
-        state = {name: value.float() if value.is_floating_point() else value for name, value in load_file(weights).items()}
+        state = {
+            name: value.float() if value.is_floating_point() else value for name, value in load_file(weights).items()
+        }
         model.load_state_dict(state)
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise ConfigError(f"teacher.checkpoint={weights} does not hold the weights of task {task.name}'s teacher: {_line(error)}") from error
+        raise ConfigError(
+            f"teacher.checkpoint={weights} does not hold the weights of task {task.name}'s teacher: {_line(error)}"
+        ) from error
     return model.eval()
 
 
@@ -68,7 +72,9 @@ def module_fingerprint(model: nn.Module) -> str:
 def _trained(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> Path:
     """Path of the trained teacher's weights, with a card beside it that says how good it is and how it was made."""
     if options.epochs < 1:
-        raise ConfigError(f"task {task.name} ships no teacher: give teacher.checkpoint=FILE.safetensors, or teacher.epochs=N to train one")
+        raise ConfigError(
+            f"task {task.name} ships no teacher: type teacher.checkpoint=FILE.safetensors, or teacher.epochs=N"
+        )
     torch.manual_seed(seed)
     model = task.build_teacher()
     how = {**asdict(options), "checkpoint": None, "seed": seed, "data": task.fingerprint, "architecture": repr(model)}

@@ -22,8 +22,12 @@ CLASSES = 10
 
 def read(prefix: str) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, 28, 28) and labels (n,), both uint8, from the idx files (16 and 8 bytes of header)."""
-    images = np.frombuffer(gzip.decompress((SOURCE / f"{prefix}-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
-    labels = np.frombuffer(gzip.decompress((SOURCE / f"{prefix}-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
+    images = np.frombuffer(
+        gzip.decompress((SOURCE / f"{prefix}-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16
+    )
+    labels = np.frombuffer(
+        gzip.decompress((SOURCE / f"{prefix}-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8
+    )
     return images.reshape(-1, 28, 28), labels
 
 
@@ -52,7 +56,9 @@ def main() -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     TARGET.write_bytes(lzma.compress(buffer.getvalue(), preset=9 | lzma.PRESET_EXTREME))
-    print(f"{TARGET.name}: {TARGET.stat().st_size / 1e6:.2f} MB, {', '.join(f'{k} {v.shape}' for k, v in arrays.items())}")
+    print(
+        f"{TARGET.name}: {TARGET.stat().st_size / 1e6:.2f} MB, {', '.join(f'{k} {v.shape}' for k, v in arrays.items())}"
+    )
 
 
 if __name__ == "__main__":

@@ -59,11 +59,17 @@ def main() -> None:
 
     # Half precision on disk; the scores below are those of the weights as they will be loaded.
     half = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
-    save_file(half, DATA / "teacher.safetensors", metadata={"task": task.fingerprint, "seed": str(SEED), "epochs": str(EPOCHS)})
+    save_file(
+        half,
+        DATA / "teacher.safetensors",
+        metadata={"task": task.fingerprint, "seed": str(SEED), "epochs": str(EPOCHS)},
+    )
     model.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in half.items()})
     splits = {"train": task.train, "validation": task.validation, "test": task.test}
     scores = {name: round(accuracy(model, split.inputs, split.targets), 4) for name, split in splits.items()}
-    Path(__file__).with_name("teacher.json").write_text(json.dumps({"accuracy": scores, "epochs": EPOCHS, "seed": SEED}, indent=2) + "\n")
+    Path(__file__).with_name("teacher.json").write_text(
+        json.dumps({"accuracy": scores, "epochs": EPOCHS, "seed": SEED}, indent=2) + "\n"
+    )
     print(scores)
 
 

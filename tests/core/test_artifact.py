@@ -18,7 +18,11 @@ def folder(tmp_path: Path) -> Path:
 def test_a_whole_artifact_gives_its_card(folder: Path) -> None:
     assert artifact.verify(folder) == {"a": 1}
     assert {path.name for path in folder.iterdir()} == {"model.onnx", "recipe.yaml", "card.json", "manifest.json"}
-    assert set(json.loads((folder / "manifest.json").read_text())["sha256"]) == {"model.onnx", "recipe.yaml", "card.json"}
+    assert set(json.loads((folder / "manifest.json").read_text())["sha256"]) == {
+        "model.onnx",
+        "recipe.yaml",
+        "card.json",
+    }
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "recipe.yaml", "card.json"])

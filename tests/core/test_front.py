@@ -7,7 +7,9 @@ from optuna._hypervolume import compute_hypervolume
 
 from autoopt.core.front import dominates, hypervolume, pareto
 
-POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)).map(lambda p: tuple(map(float, p))), max_size=25)
+POINTS = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)).map(lambda p: tuple(map(float, p))), max_size=25
+)
 
 
 @given(POINTS)

@@ -32,12 +32,16 @@ LATENCY = Kpi("latency_p95_ms", False, objective=True, max_ratio=0.5)
         (Kpi("a", False, max_ratio=0.5), 1.0, None, math.inf),
     ],
 )
-def test_violation_is_the_distance_past_the_bound_over_its_magnitude(kpi: Kpi, value: float, baseline: float | None, expected: float) -> None:
+def test_violation_is_the_distance_past_the_bound_over_its_magnitude(
+    kpi: Kpi, value: float, baseline: float | None, expected: float
+) -> None:
     assert list(kpi.violations(Measurement(value, baseline)).values()) == [pytest.approx(expected)]
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(0.01, 10))
-def test_a_ratio_bound_is_met_exactly_where_the_violation_is_not_above_zero(value: float, baseline: float, bound: float) -> None:
+def test_a_ratio_bound_is_met_exactly_where_the_violation_is_not_above_zero(
+    value: float, baseline: float, bound: float
+) -> None:
     violation = Kpi("a", False, max_ratio=bound).violations(Measurement(value, baseline))["max_ratio"]
     assert (violation <= 0) == (value / baseline <= bound)
 

@@ -6,7 +6,9 @@ from autoopt.core.recipe import BASELINE, Recipe
 
 
 def test_yaml_round_trip_keeps_every_field() -> None:
-    recipe = Recipe("cnn", "none", "int8_static", width=1.5, epochs=3, nesterov=False, learning_rate=1e-5, calibration="minmax")
+    recipe = Recipe(
+        "cnn", "none", "int8_static", width=1.5, epochs=3, nesterov=False, learning_rate=1e-5, calibration="minmax"
+    )
     assert Recipe.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
 
 

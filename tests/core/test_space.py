@@ -98,7 +98,9 @@ def test_the_typical_recipe_takes_first_values_and_middles(full: Space) -> None:
 
 def test_restrict_leaves_each_student_what_changes_it() -> None:
     raw = {"student": ["cnn", "mlp"], "pruning": "none", "quantization": ["none", "fp16", "weight_only_int4"]}
-    space = restrict(Space(parse_space(raw, {}).knobs, {}), {"cnn": ("none", "fp16"), "mlp": ("none", "fp16", "weight_only_int4")})
+    space = restrict(
+        Space(parse_space(raw, {}).knobs, {}), {"cnn": ("none", "fp16"), "mlp": ("none", "fp16", "weight_only_int4")}
+    )
     knob = space.knobs["quantization"]
     assert isinstance(knob, Per)
     assert knob.cases["cnn"] == Choice(("none", "fp16"))

@@ -72,7 +72,9 @@ def slow(session: Callable, seconds: float) -> Callable:
 
 
 def test_latency_sees_a_slower_model(subject: Subject) -> None:
-    found = MEASURES["latency"].take(replace(subject, session=slow(subject.session, 0.005), options=Options(blocks=3, calls=10)))
+    found = MEASURES["latency"].take(
+        replace(subject, session=slow(subject.session, 0.005), options=Options(blocks=3, calls=10))
+    )
     assert found["latency_p50_ms"].value >= 5.0
     assert found["latency_p95_ms"].value >= found["latency_p50_ms"].value
     assert (found["latency_p50_ms"].ratio or 0) > 5
@@ -89,7 +91,14 @@ def test_latency_interleaves_artifact_and_baseline(subject: Subject) -> None:
         return run
 
     options = Options(blocks=3, calls=4, warmup_calls=2)
-    MEASURES["latency"].take(replace(subject, session=spy("a", subject.session), baseline_session=spy("b", subject.baseline_session), options=options))
+    MEASURES["latency"].take(
+        replace(
+            subject,
+            session=spy("a", subject.session),
+            baseline_session=spy("b", subject.baseline_session),
+            options=options,
+        )
+    )
     assert "".join(order) == "aabb" + "aaaabbbb" * 3
 
 
@@ -108,7 +117,9 @@ def test_a_burst_of_other_work_does_not_move_the_percentile(subject: Subject) ->
 
 def test_throughput_counts_all_clients(subject: Subject) -> None:
     options = Options(clients=4, slices=1, slice_s=0.3)
-    found = MEASURES["throughput"].take(replace(subject, session=slow(subject.session, 0.02), options=options))["throughput_qps"]
+    found = MEASURES["throughput"].take(replace(subject, session=slow(subject.session, 0.02), options=options))[
+        "throughput_qps"
+    ]
     assert found.value == pytest.approx(4 / 0.02, rel=0.35)
 
 

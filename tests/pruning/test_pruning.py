@@ -33,7 +33,9 @@ def test_every_method_is_of_one_kind() -> None:
 
 @pytest.mark.parametrize("student", ["cnn", "mlp"])
 @pytest.mark.parametrize("method", STRUCTURED)
-def test_structured_methods_make_tensors_smaller(method: str, student: str, digits: Task, trained: dict[str, nn.Module]) -> None:
+def test_structured_methods_make_tensors_smaller(
+    method: str, student: str, digits: Task, trained: dict[str, nn.Module]
+) -> None:
     half = prune(method, trained[student], digits, 0.5).model
     more = prune(method, trained[student], digits, 0.75).model
     assert size(more) < size(half) < 0.6 * size(trained[student])
@@ -50,7 +52,9 @@ def test_structured_methods_shrink_the_residual_teacher_as_a_whole(method: str, 
 
 
 def test_taylor_and_magnitude_choose_different_channels(digits: Task, trained: dict[str, nn.Module]) -> None:
-    outputs = [prune(method, trained["cnn"], digits, 0.5).model.eval()(digits.train.inputs[:3]) for method in STRUCTURED]
+    outputs = [
+        prune(method, trained["cnn"], digits, 0.5).model.eval()(digits.train.inputs[:3]) for method in STRUCTURED
+    ]
     assert not torch.allclose(outputs[0], outputs[1])
 
 
@@ -63,7 +67,9 @@ def test_a_pruning_that_removes_nothing_fails_the_trial(method: str, digits: Tas
 
 @pytest.mark.parametrize("amount", [0.5, 0.9])
 @pytest.mark.parametrize("method", UNSTRUCTURED)
-def test_unstructured_methods_reach_their_sparsity_gradually(method: str, amount: float, digits: Task, trained: dict[str, nn.Module]) -> None:
+def test_unstructured_methods_reach_their_sparsity_gradually(
+    method: str, amount: float, digits: Task, trained: dict[str, nn.Module]
+) -> None:
     pruned = prune(method, trained["cnn"], digits, amount)
     reached = []
     for step in range(21):

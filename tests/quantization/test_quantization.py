@@ -15,7 +15,12 @@ from autoopt.quantization import CALIBRATIONS, SCHEMES, Calibration, offered
 from autoopt.runtimes import RUNTIMES
 from autoopt.tasks import Task
 
-PAIRS = [(scheme, student) for scheme in SCHEMES for student in ("cnn", "mlp") if not (scheme.startswith("weight_only") and student == "cnn")]
+PAIRS = [
+    (scheme, student)
+    for scheme in SCHEMES
+    for student in ("cnn", "mlp")
+    if not (scheme.startswith("weight_only") and student == "cnn")
+]
 LOW_BIT = {"int8_dynamic", "int8_static", "weight_only_int8", "weight_only_int4"}
 MARKS = {
     "int8_dynamic": {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"},
@@ -31,7 +36,12 @@ def quantize(scheme: str, source: Path, target: Path, digits: Task, method: str 
 
 @pytest.mark.parametrize(("scheme", "student"), PAIRS)
 def test_scheme(
-    scheme: str, student: str, digits: Task, exported: dict[str, Path], accuracy_of: Callable[..., float], tmp_path: Path
+    scheme: str,
+    student: str,
+    digits: Task,
+    exported: dict[str, Path],
+    accuracy_of: Callable[..., float],
+    tmp_path: Path,
 ) -> None:
     source, target = exported[student], tmp_path / "out.onnx"
     before = artifact.sha256(source)
@@ -50,14 +60,18 @@ def test_scheme(
 
 
 @pytest.mark.parametrize(("scheme", "student"), PAIRS)
-def test_scheme_is_deterministic(scheme: str, student: str, digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+def test_scheme_is_deterministic(
+    scheme: str, student: str, digits: Task, exported: dict[str, Path], tmp_path: Path
+) -> None:
     for name in ("a", "b"):
         quantize(scheme, exported[student], tmp_path / name, digits)
     assert artifact.sha256(tmp_path / "a") == artifact.sha256(tmp_path / "b")
 
 
 @pytest.mark.parametrize("student", ["cnn", "mlp"])
-def test_calibration_methods_give_different_ranges(student: str, digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+def test_calibration_methods_give_different_ranges(
+    student: str, digits: Task, exported: dict[str, Path], tmp_path: Path
+) -> None:
     for method in CALIBRATIONS:
         quantize("int8_static", exported[student], tmp_path / method, digits, method)
     assert len({artifact.sha256(tmp_path / method) for method in CALIBRATIONS}) == len(CALIBRATIONS)
@@ -66,7 +80,12 @@ def test_calibration_methods_give_different_ranges(student: str, digits: Task, e
 @pytest.mark.parametrize("scheme", ["int8_static", "int8_dynamic"])
 @pytest.mark.parametrize("saturating", [True, False])
 def test_weights_keep_to_seven_bits_where_eight_would_saturate(
-    scheme: str, saturating: bool, digits: Task, exported: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    scheme: str,
+    saturating: bool,
+    digits: Task,
+    exported: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(sys.modules[f"autoopt.quantization.{scheme}"], "saturates", lambda: saturating)
     facts = quantize(scheme, exported["mlp"], tmp_path / "out.onnx", digits)
@@ -76,14 +95,18 @@ def test_weights_keep_to_seven_bits_where_eight_would_saturate(
     assert (largest <= 64) is saturating
 
 
-def test_convolutions_get_unsigned_weights_under_dynamic_quantization(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+def test_convolutions_get_unsigned_weights_under_dynamic_quantization(
+    digits: Task, exported: dict[str, Path], tmp_path: Path
+) -> None:
     assert quantize("int8_dynamic", exported["cnn"], tmp_path / "c.onnx", digits)["weight_type"] == "QUInt8"
     assert quantize("int8_dynamic", exported["mlp"], tmp_path / "m.onnx", digits)["weight_type"] == "QInt8"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, about the infinities
 @pytest.mark.parametrize("method", sorted(CALIBRATIONS))
-def test_a_range_that_is_not_finite_fails_the_trial(method: str, digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+def test_a_range_that_is_not_finite_fails_the_trial(
+    method: str, digits: Task, exported: dict[str, Path], tmp_path: Path
+) -> None:
     inputs = np.full((32, 1, 8, 8), np.inf, np.float32)
     with pytest.raises(TrialError, match=f"int8_static with {method} calibration failed"):
         SCHEMES["int8_static"].quantize(exported["cnn"], tmp_path / "x.onnx", Calibration(inputs, method))

@@ -17,7 +17,9 @@ from autoopt.tasks import Task
 
 @pytest.mark.parametrize("runtime", sorted(RUNTIMES))
 @pytest.mark.parametrize("student", ["cnn", "mlp"])
-def test_a_runtime_says_what_the_module_says(runtime: str, student: str, digits: Task, trained: dict[str, nn.Module], exported: dict[str, Path]) -> None:
+def test_a_runtime_says_what_the_module_says(
+    runtime: str, student: str, digits: Task, trained: dict[str, nn.Module], exported: dict[str, Path]
+) -> None:
     session = RUNTIMES[runtime](exported[student], 1)
     for n in (1, 2, 7):
         inputs = digits.test.inputs[:n]
@@ -26,13 +28,17 @@ def test_a_runtime_says_what_the_module_says(runtime: str, student: str, digits:
         assert session(inputs.numpy()) == pytest.approx(expected, abs=1e-4)
 
 
-def test_parity_is_measured_on_real_inputs(digits: Task, trained: dict[str, nn.Module], exported: dict[str, Path]) -> None:
+def test_parity_is_measured_on_real_inputs(
+    digits: Task, trained: dict[str, nn.Module], exported: dict[str, Path]
+) -> None:
     found = check_parity(trained["cnn"], RUNTIMES["onnxruntime"](exported["cnn"], 1), digits.validation.inputs[:64])
     assert 0 < found["parity_max_abs"] < 1e-4
     assert found["parity_argmax"] == 1.0
 
 
-def test_an_export_that_says_something_else_fails_the_trial(digits: Task, trained: dict[str, nn.Module], exported: dict[str, Path]) -> None:
+def test_an_export_that_says_something_else_fails_the_trial(
+    digits: Task, trained: dict[str, nn.Module], exported: dict[str, Path]
+) -> None:
     session = RUNTIMES["onnxruntime"](exported["cnn"], 1)
     with pytest.raises(TrialError, match="differs from the module: max abs"):
         check_parity(trained["mlp"], session, digits.validation.inputs[:64])
@@ -60,7 +66,9 @@ def test_folding_batch_norm_changes_no_output(digits: Task, trained: dict[str, n
     folded = fold_batch_norm(trained["mlp"])
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm1d)]
     with torch.no_grad():
-        assert torch.allclose(folded(digits.test.inputs[:20]), trained["mlp"].eval()(digits.test.inputs[:20]), atol=1e-4)
+        assert torch.allclose(
+            folded(digits.test.inputs[:20]), trained["mlp"].eval()(digits.test.inputs[:20]), atol=1e-4
+        )
 
 
 class Bag(nn.Module):

@@ -47,7 +47,10 @@ def test_loading_twice_gives_the_same_data(task: Task) -> None:
 def test_fashion_is_big_enough_for_a_point_to_mean_something() -> None:
     task = TASKS["fashion"]()
     assert (len(task.train), len(task.validation), len(task.test)) == (8000, 3000, 4000)
-    assert all(np.bincount(split.targets.numpy()).tolist() == [len(split) // 10] * 10 for split in (task.train, task.validation, task.test))
+    assert all(
+        np.bincount(split.targets.numpy()).tolist() == [len(split) // 10] * 10
+        for split in (task.train, task.validation, task.test)
+    )
     assert sum(path.stat().st_size for path in DATA.iterdir()) < 10e6
 
 

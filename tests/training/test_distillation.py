@@ -32,4 +32,6 @@ def test_weight_zero_is_labels_only() -> None:
 
 
 def test_a_student_that_equals_its_teacher_has_no_loss_left() -> None:
-    assert distillation_loss(logits(0), logits(0), LABELS, temperature=3.0, weight=1.0).item() == pytest.approx(0, abs=1e-6)
+    assert distillation_loss(logits(0), logits(0), LABELS, temperature=3.0, weight=1.0).item() == pytest.approx(
+        0, abs=1e-6
+    )

@@ -32,14 +32,28 @@ def test_the_weights_of_the_best_epoch_are_kept(digits: Task) -> None:
 
 def test_each_epoch_is_reported(digits: Task) -> None:
     told: list[tuple[int, float]] = []
-    curve = train(Pruned(fresh(digits)), digits, no_logits(digits), make_recipe(epochs=3), seed=0, hooks=Hooks(on_epoch=lambda e, q: told.append((e, q))))
+    curve = train(
+        Pruned(fresh(digits)),
+        digits,
+        no_logits(digits),
+        make_recipe(epochs=3),
+        seed=0,
+        hooks=Hooks(on_epoch=lambda e, q: told.append((e, q))),
+    )
     assert told == list(enumerate(curve, start=1))
 
 
 def test_it_stops_between_two_steps(digits: Task) -> None:
     asked = iter([False, False, True])
     with pytest.raises(Interrupted, match="epoch 1 of 3"):
-        train(Pruned(fresh(digits)), digits, no_logits(digits), make_recipe(epochs=3), seed=0, hooks=Hooks(should_stop=lambda: next(asked)))
+        train(
+            Pruned(fresh(digits)),
+            digits,
+            no_logits(digits),
+            make_recipe(epochs=3),
+            seed=0,
+            hooks=Hooks(should_stop=lambda: next(asked)),
+        )
 
 
 def test_a_diverging_loss_fails_the_trial_with_its_epoch(digits: Task) -> None:
@@ -51,7 +65,14 @@ def test_a_diverging_loss_fails_the_trial_with_its_epoch(digits: Task) -> None:
 def test_distillation_follows_the_teacher_and_not_the_labels(digits: Task) -> None:
     shifted = nn.functional.one_hot((digits.train.targets + 1) % 10, 10).float() * 10
     model = fresh(digits)
-    curve = train(Pruned(model), digits, shifted, make_recipe(epochs=6, distill_weight=1.0, temperature=2.0), seed=0, hooks=Hooks())
+    curve = train(
+        Pruned(model),
+        digits,
+        shifted,
+        make_recipe(epochs=6, distill_weight=1.0, temperature=2.0),
+        seed=0,
+        hooks=Hooks(),
+    )
     with torch.no_grad():
         predicted = model(digits.validation.inputs).argmax(1)
     assert max(curve) < 0.2  # measured against the true labels
@@ -59,7 +80,9 @@ def test_distillation_follows_the_teacher_and_not_the_labels(digits: Task) -> No
 
 
 def test_an_epoch_before_the_final_sparsity_is_never_kept(digits: Task, trained: dict[str, nn.Module]) -> None:
-    pruned = METHODS["unstructured_magnitude"].prune(copy.deepcopy(trained["mlp"]), digits.train.inputs[:8], digits.train.targets[:8], 0.95)
+    pruned = METHODS["unstructured_magnitude"].prune(
+        copy.deepcopy(trained["mlp"]), digits.train.inputs[:8], digits.train.targets[:8], 0.95
+    )
     curve = train(pruned, digits, no_logits(digits), make_recipe(epochs=4), seed=0, hooks=Hooks())
     weights = [m.weight for m in pruned.model.modules() if isinstance(m, nn.Linear)]
     share = sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)

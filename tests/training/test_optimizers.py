@@ -14,7 +14,15 @@ from autoopt.training.optimizers import OPTIMIZERS
 from tests.conftest import make_recipe
 
 SPACE = compose_config([])["space"]
-VALUES = {"momentum": 0.9, "nesterov": True, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.01, "warmup": 0.1, "schedule": "cosine"}
+VALUES = {
+    "momentum": 0.9,
+    "nesterov": True,
+    "beta1": 0.9,
+    "beta2": 0.99,
+    "weight_decay": 0.01,
+    "warmup": 0.1,
+    "schedule": "cosine",
+}
 
 
 def recipe_for(name: str, **more: object):
@@ -38,7 +46,9 @@ def fresh(digits: Task) -> nn.Module:
 
 def run(name: str, digits: Task, **more: object) -> tuple[nn.Module, list[float]]:
     model = fresh(digits)
-    curve = train(Pruned(model), digits, torch.zeros(len(digits.train), 10), recipe_for(name, **more), seed=0, hooks=Hooks())
+    curve = train(
+        Pruned(model), digits, torch.zeros(len(digits.train), 10), recipe_for(name, **more), seed=0, hooks=Hooks()
+    )
     return model, curve
 
 
@@ -46,7 +56,9 @@ def test_it_learns_at_the_middle_of_its_range(name: str, digits: Task) -> None:
     model, curve = run(name, digits, epochs=6)
     assert max(curve) > 0.85
     with torch.no_grad():
-        assert (model(digits.validation.inputs).argmax(1) == digits.validation.targets).float().mean().item() == pytest.approx(max(curve), abs=1e-6)
+        assert (
+            model(digits.validation.inputs).argmax(1) == digits.validation.targets
+        ).float().mean().item() == pytest.approx(max(curve), abs=1e-6)
 
 
 def test_it_is_deterministic_under_a_seed(name: str, digits: Task) -> None:
@@ -61,7 +73,9 @@ def test_it_is_deterministic_under_a_seed(name: str, digits: Task) -> None:
 CHANGED = {"momentum": 0.5, "nesterov": False, "beta1": 0.5, "beta2": 0.9, "weight_decay": 1.0}
 
 
-@pytest.mark.parametrize(("optimizer", "knob"), [(name, knob) for name, row in OPTIMIZERS.items() for knob in row.knobs if knob in CHANGED])
+@pytest.mark.parametrize(
+    ("optimizer", "knob"), [(name, knob) for name, row in OPTIMIZERS.items() for knob in row.knobs if knob in CHANGED]
+)
 def test_each_of_its_knobs_does_something(optimizer: str, knob: str, digits: Task) -> None:
     a, b = stepped(optimizer, digits, {}), stepped(optimizer, digits, {knob: CHANGED[knob]})
     assert any(not torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))

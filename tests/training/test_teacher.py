@@ -30,14 +30,19 @@ def test_a_teacher_is_trained_once_and_cached_with_a_card(digits: Task, cache: P
 
 
 def test_other_options_give_another_teacher(digits: Task, cache: Path) -> None:
-    one, two = (load_teacher(digits, TeacherOptions(epochs=1, learning_rate=lr), cache, 0, Hooks()) for lr in (1e-3, 2e-3))
+    one, two = (
+        load_teacher(digits, TeacherOptions(epochs=1, learning_rate=lr), cache, 0, Hooks()) for lr in (1e-3, 2e-3)
+    )
     assert module_fingerprint(one) != module_fingerprint(two)
 
 
 def test_a_checkpoint_wins(digits: Task, cache: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     model = digits.build_teacher()
-    save_file({name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}, tmp_path / "own.safetensors")
+    save_file(
+        {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()},
+        tmp_path / "own.safetensors",
+    )
     loaded = load_teacher(digits, TeacherOptions(checkpoint=tmp_path / "own.safetensors"), cache, 0, Hooks())
     assert torch.allclose(next(loaded.parameters()), next(model.parameters()), atol=1e-3)
 
