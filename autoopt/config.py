@@ -92,7 +92,7 @@ def compose_config(overrides: list[str]) -> dict[str, Any]:
             f"cannot read {error.override!r}: type KEY=VALUE, 'KEY=[a,b]' or 'KEY={{low: 1, high: 2}}'"
         ) from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"cannot read the configuration: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"cannot compose {' '.join(overrides)}: {' '.join(str(error).split())}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

@@ -136,8 +136,6 @@ def _tracking(settings: Settings) -> Finding:
     uri = settings.tracking_uri or default_uri(settings.outputs)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         return Finding(OK, f"{uri}, which the first search creates")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     try:
         open_client(uri, settings.outputs)
     except TROUBLE as error:

@@ -64,7 +64,7 @@ class Kpi:
         }
 
     def loss(self, measured: Measurement) -> float:
-        """What the sampler sees, smaller is better: the signed ratio to the baseline (the value where there is none)."""
+        """What the sampler sees, smaller is better: ratio to the baseline (the value where there is none), signed."""
         value = measured.value if measured.ratio is None else measured.ratio
         return -value if self.higher_is_better else value
 

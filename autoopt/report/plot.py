@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -19,7 +20,7 @@ def front_plot(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None
     complete = [trial for trial in standing.trials if trial.state == COMPLETE]
     feasible = {trial.number for trial in standing.feasible}
     front = sorted(standing.front, key=lambda trial: _x(trial, objectives))
-    groups: list[tuple[str, Sequence[Trial], dict[str, object]]] = [
+    groups: list[tuple[str, Sequence[Trial], dict[str, Any]]] = [
         (
             "misses a bound",
             [t for t in complete if t.number not in feasible and t.number],
@@ -36,7 +37,7 @@ def front_plot(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None
         if trials:
             axes.scatter(
                 [_x(t, objectives) for t in trials], [_y(t, objectives) for t in trials], label=label, zorder=3, **style
-            )  # type: ignore[arg-type]
+            )
     axes.step(
         [_x(t, objectives) for t in front],
         [_y(t, objectives) for t in front],

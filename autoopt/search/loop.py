@@ -2,13 +2,15 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from autoopt.core.errors import AutooptError, Interrupted, TrialError
@@ -24,6 +26,7 @@ from autoopt.search.session import Session
 log = logging.getLogger(__name__)
 
 REPEATS_IN_A_ROW, FAILURES_IN_A_ROW = 50, 10
+STUBBORN = 5  # repeats in a row after which recipes are drawn at random: some samplers insist on the best point so far
 WORST_VIOLATION = 1e9  # stands for infinity, which JSON and databases do not keep
 
 Evaluate = Callable[[Recipe, int], Evaluation]
@@ -92,7 +95,7 @@ def _search(search: Search, session: Session, trials: list[Trial], until: dateti
             return "plateau"
         if failures >= FAILURES_IN_A_ROW:
             raise AutooptError(f"the last {failures} trials all failed, the last one with: {trials[-1].reason}")
-        trial = _next_trial(search, session, trials)
+        trial = _next_trial(search, session, trials, stubborn=repeats >= STUBBORN)
         if trial is None:
             repeats += 1
             continue
@@ -102,10 +105,11 @@ def _search(search: Search, session: Session, trials: list[Trial], until: dateti
         search.watch.on_end(trial, standing(trials, search.kpis))
 
 
-def _next_trial(search: Search, session: Session, trials: list[Trial]) -> Trial | None:
+def _next_trial(search: Search, session: Session, trials: list[Trial], *, stubborn: bool) -> Trial | None:
     """One proposal, evaluated; None where its recipe was answered from the record."""
-    asked = search.study.ask()
-    recipe = draw(search.space, lambda parameter, knob: _suggest(asked, parameter, knob))
+    with _random_sampler(search.study) if stubborn else nullcontext():
+        asked = search.study.ask()
+        recipe = draw(search.space, lambda parameter, knob: _suggest(asked, parameter, knob))
     known = next((trial for trial in trials if trial.state == COMPLETE and trial.recipe == recipe), None)
     if known is not None:
         asked.set_user_attr(REPEATS, known.number)
@@ -136,6 +140,17 @@ def _next_trial(search: Search, session: Session, trials: list[Trial]) -> Trial 
     _set_constraints(asked, search.kpis, trial)
     search.study.tell(asked, _losses(search.kpis, trial))
     return trial
+
+
+@contextmanager
+def _random_sampler(study: optuna.Study) -> Iterator[None]:
+    """Within the block the study proposes at random; the seed is the number of trials, so that it never repeats."""
+    before = study.sampler
+    study.sampler = RandomSampler(seed=len(study.get_trials(deepcopy=False)))
+    try:
+        yield
+    finally:
+        study.sampler = before
 
 
 def _measure_baseline(search: Search, session: Session, trials: list[Trial]) -> None:

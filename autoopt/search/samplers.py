@@ -20,7 +20,12 @@ def tpe(seed: int, startup_trials: int = 10, multivariate: bool = False) -> Base
 
 def gp(seed: int, startup_trials: int = 10) -> BaseSampler:
     """Gaussian process; knobs that are not asked in every trial go to TPE, since it would draw them at random."""
-    return GPSampler(seed=seed, n_startup_trials=startup_trials, independent_sampler=TPESampler(seed=seed))
+    return GPSampler(
+        seed=seed,
+        n_startup_trials=startup_trials,
+        independent_sampler=TPESampler(seed=seed),
+        warn_independent_sampling=False,
+    )
 
 
 def nsga2(seed: int, population: int = 20) -> BaseSampler:

@@ -1,0 +1,51 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoopt.commands import doctor
+from autoopt.config import load_settings
+
+
+def test_it_checks_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "autoopt", "doctor"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for check in (
+        "python",
+        "packages",
+        "cpu",
+        "threads",
+        "memory",
+        "disk",
+        "configuration",
+        "tracking",
+        "a tiny trial",
+    ):
+        assert f"│ {check}" in done.stdout
+    assert "digits, cnn, int8_static: accuracy 0." in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LEAST_DISK_GB", 1e9)
+    finding = doctor._disk(tmp_path / "not" / "there")
+    assert (finding.status, "outputs=ANOTHER_FOLDER" in finding.advice) == ("error", True)
+
+
+def test_more_threads_than_cores_is_a_warning(tmp_path: Path) -> None:
+    finding = doctor._threads(load_settings([f"outputs={tmp_path}", "threads=999"]))
+    assert finding.status == "warning"
+    assert "999 to train" in finding.detail
+
+
+def test_a_server_that_is_down_is_a_warning(tmp_path: Path) -> None:
+    finding = doctor._tracking(load_settings([f"outputs={tmp_path}", "tracking.uri=http://127.0.0.1:9"]))
+    assert finding.status == "warning"
+
+
+def test_a_space_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    settings = load_settings([f"outputs={tmp_path}", "space.student=cnn", "space.quantization=weight_only_int8"])
+    finding = doctor._configuration(settings)
+    assert finding.status == "error"
+    assert "changes nothing in student 'cnn'" in finding.detail

@@ -1,0 +1,59 @@
+import pytest
+
+from autoopt.core.kpi import Kpi, Measurement
+from autoopt.core.recipe import BASELINE, Recipe
+from autoopt.core.standing import standing
+from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Evaluation, Trial
+
+KPIS = (
+    Kpi("accuracy", True, objective=True, max_drop=0.02),
+    Kpi("latency_p95_ms", False, objective=True, max_ratio=0.5),
+    Kpi("size_mb", False, max=2.0),
+)
+
+
+def trial(number: int, accuracy: float, latency: float, size: float = 1.0) -> Trial:
+    measured = {
+        "accuracy": Measurement(accuracy, 0.9),
+        "latency_p95_ms": Measurement(latency, 1.0),
+        "size_mb": Measurement(size, 5.0),
+    }
+    recipe = BASELINE if number == 0 else Recipe("cnn", "none", "none", width=number)
+    return Trial(number, COMPLETE, recipe, Evaluation(measured), ended_at_s=10.0 * number)
+
+
+def test_front_champion_candidate_and_counts() -> None:
+    trials = [
+        trial(0, 0.90, 1.0, 5.0),
+        trial(1, 0.89, 0.4),
+        trial(2, 0.89, 0.2),
+        trial(3, 0.895, 0.3),
+        trial(4, 0.80, 0.1),
+        Trial(5, FAILED, Recipe("mlp", "none", "none"), reason="x"),
+        Trial(6, SCREENED, Recipe("mlp", "none", "fp16"), reason="y"),
+    ]
+    now = standing(trials, KPIS)
+    assert [t.number for t in now.feasible] == [2, 3, 1]
+    assert [t.number for t in now.front] == [2, 3]
+    assert now.nearest_miss is None
+    assert now.first_feasible_s == 10.0
+    assert now.counts() == {"trials": 7, "complete": 5, "screened": 1, "failed": 1, "feasible": 3}
+    # (accuracy ratio - 0.88/0.9) / (0.88/0.9) by (0.5 - latency) / 0.5, the union of two boxes
+    a, b = (0.89 - 0.88) / 0.88, (0.895 - 0.88) / 0.88
+    assert now.hypervolume == pytest.approx(a * 0.6 + (b - a) * 0.4)
+
+
+def test_the_nearest_miss_is_named_with_what_blocks_it() -> None:
+    now = standing([trial(0, 0.9, 1.0, 1.0), trial(1, 0.89, 0.6, 2.2), trial(2, 0.5, 0.1)], KPIS)
+    assert now.front == ()
+    assert now.hypervolume == 0.0
+    assert now.nearest_miss is not None
+    assert now.nearest_miss.number == 1
+    assert now.nearest_miss.blocking(KPIS) == ["latency_p95_ms", "size_mb"]
+
+
+def test_an_empty_study_stands_nowhere() -> None:
+    now = standing([], KPIS)
+    assert now.counts()["trials"] == 0
+    assert now.nearest_miss is None
+    assert now.hypervolume == 0.0

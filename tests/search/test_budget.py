@@ -1,0 +1,69 @@
+from datetime import datetime
+
+import pytest
+
+from autoopt.core.kpi import Measurement
+from autoopt.core.recipe import Recipe
+from autoopt.core.standing import Standing, standing
+from autoopt.core.trial import COMPLETE, FAILED, Evaluation, Trial
+from autoopt.search.budget import Budget, next_occurrence, spent, trials_without_gain
+from tests.search.table import KPIS
+
+
+def trial(number: int, accuracy: float, latency: float, state: str = COMPLETE) -> Trial:
+    measured = {"accuracy": Measurement(accuracy, 0.95), "latency_p95_ms": Measurement(latency, 1.0)}
+    evaluation = Evaluation(measured) if state == COMPLETE else None
+    return Trial(number, state, Recipe("cnn", "none", "none", width=1 + number), evaluation)
+
+
+def now(*trials: Trial) -> Standing:
+    return standing(trials, KPIS)
+
+
+def ask(budget: Budget, at: Standing, **changes: object) -> str | None:
+    state = {"new_trials": 0, "searched_s": 0.0, "past_until": False, **changes}
+    return spent(budget, at, **state)  # type: ignore[arg-type]
+
+
+def test_trials_stop_at_the_number_not_after_it() -> None:
+    assert ask(Budget(trials=3), now(), new_trials=2) is None
+    assert ask(Budget(trials=3), now(), new_trials=3) == "trials"
+
+
+def test_hours_and_until() -> None:
+    assert ask(Budget(hours=2), now(), searched_s=7199.0) is None
+    assert ask(Budget(hours=2), now(), searched_s=7200.0) == "hours"
+    assert ask(Budget(until="07:00"), now(), past_until=True) == "until"
+
+
+def test_kpis_stop_as_soon_as_a_trial_is_feasible() -> None:
+    budget = Budget(trials=9, stop="kpis")
+    assert ask(budget, now(trial(0, 0.95, 1.0))) is None
+    assert ask(budget, now(trial(0, 0.95, 1.0), trial(1, 0.94, 0.3))) == "kpis"
+    assert ask(Budget(trials=9), now(trial(1, 0.94, 0.3))) is None
+
+
+def test_a_plateau_counts_ended_trials_since_the_front_last_grew() -> None:
+    base = [trial(0, 0.95, 1.0), trial(1, 0.94, 0.3)]
+    assert trials_without_gain(now(*base)) == 0
+    worse = [trial(2, 0.93, 0.4), trial(3, 0.5, 0.1), trial(4, 0, 0, FAILED)]
+    assert trials_without_gain(now(*base, *worse)) == 2
+    assert trials_without_gain(now(*base, *worse, trial(5, 0.93, 0.2))) == 0
+    assert ask(Budget(plateau=2), now(*base, *worse)) == "plateau"
+    assert ask(Budget(plateau=3), now(*base, *worse)) is None
+
+
+def test_no_plateau_while_nothing_is_feasible() -> None:
+    assert ask(Budget(plateau=1), now(trial(0, 0.95, 1.0), trial(1, 0.5, 1.0), trial(2, 0.5, 1.0))) is None
+
+
+@pytest.mark.parametrize(
+    ("clock", "until", "expected"),
+    [
+        ("22:30", "07:00", "2026-03-11 07:00"),
+        ("06:59", "07:00", "2026-03-10 07:00"),
+        ("07:00", "7:00", "2026-03-11 07:00"),
+    ],
+)
+def test_until_is_the_next_occurrence_of_that_time(clock: str, until: str, expected: str) -> None:
+    assert next_occurrence(until, datetime.fromisoformat(f"2026-03-10 {clock}")) == datetime.fromisoformat(expected)

@@ -1,0 +1,56 @@
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from autoopt.core.errors import ConfigError
+from autoopt.search.loop import run_search
+from autoopt.search.record import read_trials
+from autoopt.search.study import difference, load_study, lock_study
+from tests.search.table import begin, make_search
+
+
+def test_the_same_fingerprint_resumes(tmp_path: Path) -> None:
+    run_search(make_search(begin(tmp_path)))
+    assert len(read_trials(begin(tmp_path))) == 20
+
+
+def test_another_fingerprint_is_refused_with_the_difference(tmp_path: Path) -> None:
+    begin(tmp_path, fingerprint={"space": {"quantization": ["none", "fp16"]}, "seed": 0})
+    with pytest.raises(ConfigError) as caught:
+        begin(tmp_path, fingerprint={"space": {"quantization": "fp16"}, "seed": 0})
+    message = str(caught.value)
+    assert message.startswith('study \'table\' was begun with space.quantization=["none", "fp16"], not "fp16": ')
+    assert message.endswith("type study=NAME for a new one, or go back")
+
+
+def test_a_key_that_is_new_or_gone_is_a_difference() -> None:
+    assert difference({"a": 1}, {"a": 1, "b": {"c": 2}}) == "b.c=nothing, not 2"
+    assert difference({"a": 1, "b": 2}, {"a": 1}) == "b=2, not nothing"
+
+
+def test_reading_a_study_that_is_not_there_names_the_others(tmp_path: Path) -> None:
+    begin(tmp_path / "one", name="one")
+    with pytest.raises(ConfigError, match="no study 'two' in .*Known: one"):
+        load_study(tmp_path / "two", "two")
+    assert not (tmp_path / "two").exists()
+
+
+def _hold(folder: Path, ready: "multiprocessing.synchronize.Event", done: "multiprocessing.synchronize.Event") -> None:
+    with lock_study(folder, "table"):
+        ready.set()
+        done.wait(30)
+
+
+def test_a_second_search_on_the_same_study_is_refused_until_the_first_dies(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(tmp_path, ready, done))
+    process.start()
+    assert ready.wait(60)
+    with pytest.raises(ConfigError, match="study 'table' is being searched by another process"):
+        lock_study(tmp_path, "table")
+    process.kill()
+    process.join()
+    with lock_study(tmp_path, "table"):
+        pass

@@ -1,0 +1,167 @@
+"""Every way to be wrong gives one line that says what, the value, what is allowed and what to type."""
+
+from pathlib import Path
+
+import pytest
+
+from autoopt.config import compose_config, conf_dir, load_settings, needs, parse_settings, saved_settings
+from autoopt.core.artifact import write_atomically
+from autoopt.core.errors import ConfigError
+from autoopt.core.space import Choice, Per, Range
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> str:
+    return f"outputs={tmp_path / 'o'}"
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+GROUPS = ("task", "teacher", "space", "kpis", "sampler", "budget", "runtime", "tracking", "experiment")
+
+
+@pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
+def test_every_option_composes_and_is_valid(group: str, option: str, outputs: str) -> None:
+    load_settings([f"{group}={option}", outputs])
+
+
+def test_the_file_names_are_the_names_inside() -> None:
+    for group in ("task", "sampler", "runtime", "tracking"):
+        for option in options(group):
+            assert compose_config([f"{group}={option}"])[group]["name"] == option
+
+
+def test_defaults_are_those_of_the_task(outputs: str) -> None:
+    settings = load_settings(["task=digits", outputs])
+    assert (settings.study, settings.budget.trials) == ("digits-s0", 16)
+    assert load_settings(["task=digits", "space=quantize_only", outputs]).space.knobs["student"] == Choice(("teacher",))
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "expected"),
+    [
+        ("space.quantization=int8_dynamic", "quantization", Choice(("int8_dynamic",))),
+        ("space.optimizer=[sgd,muon]", "optimizer", Choice(("sgd", "muon"))),
+        ("space.learning_rate=0.001", "learning_rate", Choice((0.001,))),
+        ("space.learning_rate={low: 1e-4, high: 1e-2, log: true}", "learning_rate", Range(1e-4, 1e-2, log=True)),
+        ("space.temperature={low: 1, high: 4}", "temperature", Range(1.0, 4.0)),
+        ("space.epochs=2", "epochs", Choice((2,))),
+    ],
+)
+def test_a_knob_is_pinned_narrowed_or_ranged_from_the_shell(
+    override: str, name: str, expected: Choice | Range, outputs: str
+) -> None:
+    assert load_settings([override, outputs]).space.knobs[name] == expected
+
+
+def test_one_case_of_a_knob_is_pinned_from_the_shell(outputs: str) -> None:
+    knob = load_settings(["space.learning_rate.sgd=0.1", outputs]).space.knobs["learning_rate"]
+    assert isinstance(knob, Per)
+    assert knob.cases["sgd"] == Choice((0.1,))
+    assert isinstance(knob.cases["adam"], Range)
+
+
+def test_a_kpi_is_changed_added_and_removed_from_the_shell(outputs: str) -> None:
+    added = load_settings(["kpis.latency_p95_ms.max=2", "kpis.throughput_qps.min=100", "~kpis.size_mb", outputs]).kpis
+    assert {kpi.name: kpi.bounds() for kpi in added} == {
+        "accuracy": {"max_drop": 0.015},
+        "latency_p95_ms": {"max": 2, "max_ratio": 0.5},
+        "throughput_qps": {"min": 100},
+    }
+
+
+def test_the_conditions_come_from_the_tables() -> None:
+    found = needs()
+    assert found["calibration"] == ("quantization", frozenset({"int8_static"}))
+    assert found["sparsity"] == ("pruning", frozenset({"unstructured_magnitude"}))
+    assert "schedule_free_adamw" not in found["schedule"][1]
+
+
+def test_a_study_is_read_back_from_where_it_is_now(outputs: str, tmp_path: Path) -> None:
+    import yaml
+
+    raw = load_settings(["study=one", outputs]).raw
+    write_atomically(tmp_path / "moved" / "two" / "config.yaml", yaml.safe_dump(dict(raw)))
+    settings = saved_settings(tmp_path / "moved" / "two")
+    assert settings.folder == tmp_path / "moved" / "two"
+
+
+def test_checking_leaves_no_folder_behind(outputs: str, tmp_path: Path) -> None:
+    load_settings([outputs])
+    assert not (tmp_path / "o").exists()
+
+
+WRONG = [
+    ("task=digit", "unknown task 'digit'. Did you mean 'digits'? Known: digits, fashion"),
+    ("space=ful", "unknown space 'ful'. Known: digits, fashion, quantize_only"),
+    ("sampler=tpee", "unknown sampler 'tpee'. Did you mean 'tpe'?"),
+    ("budget=overnite", "unknown budget 'overnite'. Did you mean 'overnight'?"),
+    ("experiment=nothing", "unknown experiment 'nothing'"),
+    ("budget.trails=3", "unknown key 'budget.trails'. Did you mean 'trials'?"),
+    ("budgt.trials=3", "unknown key 'budgt.trials'. Did you mean 'budget'?"),
+    ("+colour=red", "unknown key 'colour'"),
+    ("~kpis.size", "unknown key 'kpis.size'. Did you mean 'size_mb'?"),
+    ("budget.trials=[1", "cannot read '"),
+    ("budget.trials=0", "budget.trials=0: a whole number >= 1"),
+    ("budget.trials=2.5", "budget.trials=2.5: a whole number"),
+    ("budget.trials=many", "budget.trials='many': a whole number"),
+    ("budget.hours=-1", "budget.hours=-1: a number > 0"),
+    ("budget.hours=null", "the budget has no limit: type budget.hours=8"),
+    ("budget.until=25:00", "budget.until='25:00': a local time of day is allowed, such as 07:00"),
+    ("budget.until=soon", "budget.until='soon'"),
+    ("budget.stop=never", "budget.stop='never': spent or kpis"),
+    ("budget.plateau=0", "budget.plateau=0: a whole number >= 1"),
+    ("budget=null", "budget=null: Config group override must be a string"),
+    ("kpis=5", "kpis=5: Config group override must be a string"),
+    ("kpis.acuracy.min=0.9", "unknown KPI 'acuracy'. Did you mean 'accuracy'?"),
+    ("kpis.accuracy.mn=0.9", "unknown key 'mn'. Did you mean 'min'?"),
+    ("kpis.size_mb.max=-x", "kpis.size_mb.max='-x': a number is allowed"),
+    ("kpis.latency_p95_ms.min_ratio=0.9", "min_ratio=0.9 is above max_ratio=0.5"),
+    ("kpis.weight_sparsity.max_ratio=2", "the baseline has no weight_sparsity to compare with"),
+    ("kpis.throughput_qps={}", "kpis.throughput_qps has no role"),
+    ("space.student=[]", "space.student=[] is empty"),
+    ("space.student=vit", "unknown student in space.student 'vit'. Known: cnn, mlp, teacher"),
+    (
+        "space.quantization=int8_statc",
+        "unknown quantization in space.quantization 'int8_statc'. Did you mean 'int8_static'?",
+    ),
+    ("space.optimizer=[sgd,muo]", "unknown optimizer in space.optimizer 'muo'. Did you mean 'muon'?"),
+    ("space.pruning=magnitude", "unknown pruning in space.pruning 'magnitude'"),
+    ("space.calibration=max", "unknown calibration in space.calibration 'max'. Did you mean 'minmax'?"),
+    ("space.schedule=cos", "unknown schedule in space.schedule 'cos'"),
+    ("space.temprature=3", "unknown knob space.temprature. Did you mean 'temperature'?"),
+    ("space.temperature=0", "space.temperature=0 is not allowed: > 0"),
+    ("space.epochs=0", "space.epochs=0 is not allowed: a whole number >= 1"),
+    ("space.sparsity=1", "space.sparsity=1 is not allowed: in (0, 0.999]"),
+    ("space.pruning_ratio={low: 0.5, high: 0.2}", "swap them"),
+    ("space.learning_rate={sgd: 0.1}", "space.learning_rate has no values for optimizer 'adamw'"),
+    ("space.epochs=null", "space.epochs is missing"),
+    ("sampler.startup_trials=-1", "sampler.startup_trials=-1: a whole number >= 0"),
+    ("sampler.multivariate=3", "sampler.multivariate=3: true or false"),
+    ("runtime.threads=0", "runtime.threads=0: a whole number >= 1"),
+    ("runtime.name=tensorrt", "unknown runtime 'tensorrt'. Known: onnxruntime"),
+    ("tracking.uri=file:///tmp/x", "tracking.uri=file:///tmp/x: null, sqlite:///FILE or http://HOST:PORT"),
+    ("study=a/b", "study='a/b': letters, digits"),
+    ("study=cache", "study='cache': letters, digits"),
+    ("seed=-1", "seed=-1: a whole number >= 0"),
+    ("threads=0.5", "threads=0.5: a whole number >= 1"),
+    ("teacher.checkpoint=/nowhere.safetensors", "teacher.checkpoint=/nowhere.safetensors does not exist"),
+    ("outputs=/proc/nowhere", "outputs=/proc/nowhere: cannot write there"),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), WRONG, ids=[override for override, _ in WRONG])
+def test_wrong_input_is_named(override: str, message: str, outputs: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings([outputs, override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_configuration_is_checked_like_any_other(outputs: str) -> None:
+    raw = dict(load_settings([outputs]).raw)
+    with pytest.raises(ConfigError, match="unknown key 'kpi'. Did you mean 'kpis'"):
+        parse_settings({**raw, "kpi": {}})

@@ -1,0 +1,182 @@
+"""The main job on real data through the real command line, with a real MLflow store."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from mlflow import MlflowClient
+
+from autoopt.core import artifact
+from autoopt.tasks import TASKS
+from autoopt.tracking.store import default_uri
+
+COMMON = ["task=digits", "study=e2e", "teacher.epochs=4", "runtime.blocks=5", "runtime.calls=20"]
+BUDGET = 9
+
+
+def run(cwd: Path, *words: str, code: int = 0) -> tuple[dict[str, Any], str, str]:
+    """Run autoopt; returns the JSON document of the last line, the whole stdout, and stderr."""
+    command = [sys.executable, "-m", "autoopt", *words]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr[-3000:]
+    return (json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}), done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str, str]:
+    cwd = tmp_path_factory.mktemp("work")
+    return cwd, *run(cwd, "search", *COMMON, f"budget.trials={BUDGET}")
+
+
+def test_the_document_tells_how_it_went(searched: tuple[Path, dict[str, Any], str, str]) -> None:
+    cwd, document, _, _ = searched
+    assert document["study"] == "e2e"
+    assert document["stopped_by"] == "trials"
+    assert document["complete"] + document["screened"] == BUDGET
+    assert document["trials"] == document["complete"] + document["screened"] + document["failed"]
+    assert document["feasible"] >= 1
+    assert 0 < document["seconds_to_first_feasible"] < document["seconds"]
+    assert document["hypervolume"] >= 0
+    assert document["nearest_miss"] is None
+    assert document["outputs"] == str(cwd / "outputs")
+
+
+def test_the_champion_meets_every_bound(searched: tuple[Path, dict[str, Any], str, str]) -> None:
+    champion = searched[1]["champion"]
+    assert champion["ratios"]["latency_p95_ms"] <= 0.5
+    assert champion["ratios"]["size_mb"] <= 0.25
+    assert champion["kpi_score"] >= 0
+
+
+def test_plain_onnxruntime_reproduces_the_card_exactly(searched: tuple[Path, dict[str, Any], str, str]) -> None:
+    folder = Path(searched[1]["champion"]["path"])
+    card = json.loads((folder / "card.json").read_text())
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    task = TASKS["digits"]()
+    for split, expected in (
+        (task.validation, card["measurements"]["accuracy"]["value"]),
+        (task.test, card["test"]["value"]),
+    ):
+        inputs, targets = split.inputs.numpy(), split.targets.numpy()
+        predicted = [session.run(None, {"input": inputs[i : i + 1]})[0].argmax() for i in range(len(inputs))]
+        assert np.mean(predicted == targets) == expected
+    assert artifact.verify(folder) == card
+    assert card["measurements"]["size_mb"]["value"] == (folder / "model.onnx").stat().st_size / 1e6
+    assert card["data"]["test"] == 300
+    assert card["facts"]["parity_argmax"] == 1.0
+
+
+def test_the_table_is_for_people_and_progress_is_on_stderr(searched: tuple[Path, dict[str, Any], str, str]) -> None:
+    _, document, out, err = searched
+    assert "baseline" in out
+    assert "champion" in out
+    assert f"Trial {document['champion']['trial']} is the champion" in " ".join(out.split())
+    lines = [line for line in err.splitlines() if line[:4].strip().isdigit()]
+    assert len(lines) == document["trials"]
+    assert "Traceback" not in err
+    assert "Warning" not in err
+
+
+def test_mlflow_shows_the_study(searched: tuple[Path, dict[str, Any], str, str]) -> None:
+    cwd, document, _, _ = searched
+    client = MlflowClient(default_uri(cwd / "outputs"))
+    experiment = client.get_experiment_by_name("digits")
+    runs = client.search_runs([experiment.experiment_id])
+    parent = next(run for run in runs if run.data.tags.get("autoopt.study") == "e2e")
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(children) == document["trials"] == len(runs) - 1
+    assert "is the champion" in parent.data.tags["mlflow.note.content"]
+    files = {item.path for item in client.list_artifacts(parent.info.run_id)}
+    assert files == {"report.html", "front.png", "config.yaml"}
+    champion = next(run for run in children if run.data.tags["autoopt.rank"] == "1")
+    assert champion.data.tags["autoopt.trial"] == str(document["champion"]["trial"])
+    assert champion.data.metrics["accuracy"] == document["champion"]["measurements"]["accuracy"]
+
+
+def test_only_artifacts_of_the_front_are_kept(searched: tuple[Path, dict[str, Any], str, str]) -> None:
+    cwd, document, _, _ = searched
+    folder = cwd / "outputs" / "e2e"
+    kept = {path.name for path in (folder / "trials").iterdir()}
+    assert f"{document['champion']['trial']:04d}" in kept
+    assert len(kept) < document["trials"]
+    for name in kept:
+        artifact.verify(folder / "trials" / name)
+    artifact.verify(folder / "baseline")
+    assert not (folder / "work").exists()
+
+
+def test_report_says_the_same(searched: tuple[Path, dict[str, Any], str, str]) -> None:
+    cwd, document, _, _ = searched
+    (cwd / "outputs" / "e2e" / "report.html").unlink()
+    again, out, _ = run(cwd, "report", "study=e2e")
+    assert again == document
+    assert "champion" in out
+    assert (cwd / "outputs" / "e2e" / "report.html").stat().st_size > 10_000
+
+
+def test_another_kpi_set_is_refused_and_named(searched: tuple[Path, dict[str, Any], str, str]) -> None:
+    cwd = searched[0]
+    _, _, err = run(cwd, "search", *COMMON, "kpis.size_mb.max_ratio=0.2", code=2)
+    assert err == (
+        "autoopt: study 'e2e' was begun with kpis.size_mb.max_ratio=0.25, not 0.2: "
+        "type study=NAME for a new one, or go back\n"
+    )
+
+
+def test_the_same_command_again_goes_on(searched: tuple[Path, dict[str, Any], str, str]) -> None:
+    cwd, before, _, _ = searched
+    after, _, _ = run(cwd, "search", *COMMON, "budget.trials=2", "tracking=none")
+    assert after["complete"] + after["screened"] == BUDGET + 2
+    assert after["seconds"] > before["seconds"]
+    if after["champion"]["trial"] == before["champion"]["trial"]:
+        assert after["champion"]["test"] == before["champion"]["test"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_in_order(number: int, code: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "autoopt", "search", *COMMON, "budget.trials=500", "tracking=none"]
+    log = tmp_path / "err"
+    with log.open("w") as err:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, text=True)
+        wait_for(lambda: sum(line[:4].strip().isdigit() for line in log.read_text().splitlines()) >= 6)
+        os.kill(process.pid, number)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    document = json.loads(out.splitlines()[-1])
+    assert document["stopped_by"] == "interrupt"
+    assert document["complete"] >= 6
+    assert "stopping in order" in log.read_text()
+    assert (tmp_path / "outputs" / "e2e" / "report.html").is_file()
+    assert not (tmp_path / "outputs" / "mlflow.db").exists(), "tracking=none writes no store"
+
+
+def test_a_study_without_a_feasible_trial_ends_with_the_nearest_miss(tmp_path: Path) -> None:
+    words = ["search", "task=digits", "space=quantize_only", "study=none", "teacher.epochs=4", "tracking=none"]
+    document, out, _ = run(tmp_path, *words, "kpis.size_mb.max_ratio=0.001", "budget.trials=4")
+    assert document["champion"] is None
+    assert document["feasible"] == 0
+    assert "size_mb" in document["nearest_miss"]["blocking"]
+    assert "Nearest miss" in " ".join(out.split())
+    assert not (tmp_path / "outputs" / "none" / "champion").exists()
+
+
+def test_an_mlflow_that_is_down_stops_nothing(tmp_path: Path) -> None:
+    words = ["search", *COMMON, "space=quantize_only", "budget.trials=3", "tracking.uri=http://127.0.0.1:9"]
+    document, _, err = run(tmp_path, *words)
+    assert document["complete"] == 3
+    assert "MLflow is not reachable, the study keeps everything" in err
+
+
+def wait_for(condition: Any, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.2)

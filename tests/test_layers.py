@@ -1,0 +1,77 @@
+"""Imports go down only (the layers of the design, lowest first)."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "autoopt"
+FREE = {"core"}
+MEMBERS = {"tasks", "students", "pruning", "quantization", "runtimes", "measurements"}
+VIEWS = {"search", "tracking", "report"}
+ALLOWED = {
+    "core": set(),
+    **dict.fromkeys(MEMBERS, FREE),
+    **dict.fromkeys(VIEWS, FREE),
+    "training": FREE | MEMBERS,
+    "pipeline": FREE | MEMBERS | {"training"},
+    "config": FREE | MEMBERS | VIEWS | {"training", "pipeline"},
+    "champion": FREE | MEMBERS | VIEWS | {"training", "pipeline"},
+    "commands": FREE | MEMBERS | VIEWS | {"training", "pipeline", "config", "champion"},
+    "cli": FREE | MEMBERS | VIEWS | {"training", "pipeline", "config", "champion", "commands"},
+    "__main__": {"cli"},
+    "__init__": FREE,
+}
+FORBIDDEN = {
+    "core": {"torch", "numpy", "optuna", "mlflow", "hydra", "onnx", "onnxruntime", "rich"},
+    "search": {"torch", "mlflow", "onnx", "onnxruntime"},
+    "tracking": {"torch", "optuna", "onnx", "onnxruntime"},
+    "report": {"torch", "mlflow", "onnx", "onnxruntime"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, at its top or inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+    return found
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_file_has_a_layer() -> None:
+    assert {layer(path) for path in FILES} == set(ALLOWED)
+
+
+def test_imports_go_down_only() -> None:
+    wrong = []
+    for path in FILES:
+        own = layer(path)
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "autoopt" and len(parts) > 1 and parts[1] not in ALLOWED[own] | {own}:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert wrong == []
+
+
+def test_layers_stay_free_of_the_libraries_that_they_must_not_know() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in FILES
+        for name in imports(path)
+        if name.split(".")[0] in FORBIDDEN.get(layer(path), set())
+    ]
+    assert wrong == []
+
+
+def test_files_stay_small() -> None:
+    long = {str(path.relative_to(PACKAGE)): n for path in FILES if (n := len(path.read_text().splitlines())) > 350}
+    assert long == {}

@@ -1,0 +1,195 @@
+"""MLflow as a view: real stores in a folder of their own."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from autoopt.core.standing import Standing, standing
+from autoopt.core.trial import FAILED, Trial
+from autoopt.search.loop import Watch, run_search
+from autoopt.search.record import read_trials
+from autoopt.tracking.store import default_uri, open_client
+from autoopt.tracking.view import View, run_name
+from tests.search.table import KPIS, begin, failing, make_search
+
+
+def artifacts(folder: Path, number: int) -> Path:
+    """Every trial has an artifact of three small files."""
+    made = folder / f"{number:04d}"
+    made.mkdir(parents=True, exist_ok=True)
+    for name in ("card.json", "recipe.yaml", "model.onnx"):
+        (made / name).write_text(f"{name} of {number}")
+    return made
+
+
+def open_view(outputs: Path, study: str = "table") -> View:
+    return View.open(
+        default_uri(outputs), outputs, "toy", study, KPIS, lambda number: artifacts(outputs / "trials", number)
+    )
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Trial], Standing]:
+    """A search of 20 trials, some of which fail, watched by a view and finished."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    study = begin(outputs / "table")
+    view = open_view(outputs)
+    run_search(make_search(study, evaluate=failing(every=7), watch=Watch(on_end=view.add)))
+    trials = read_trials(study)
+    report = outputs / "report.html"
+    report.write_text("<html>")
+    now = standing(trials, KPIS)
+    assert view.finish(now, "# the note", [report], {"autoopt.champion": 3}, "FINISHED")
+    return outputs, trials, now
+
+
+def client_of(outputs: Path) -> MlflowClient:
+    return MlflowClient(default_uri(outputs))
+
+
+def children(outputs: Path) -> dict:
+    client = client_of(outputs)
+    experiment = client.get_experiment_by_name("toy")
+    runs = client.search_runs([experiment.experiment_id], "tags.`autoopt.trial` != 'none'")
+    return {int(run.data.tags["autoopt.trial"]): run for run in runs}
+
+
+def test_each_trial_is_one_child_of_the_one_parent(searched: tuple[Path, list[Trial], Standing]) -> None:
+    outputs, trials, _ = searched
+    client = client_of(outputs)
+    experiment = client.get_experiment_by_name("toy")
+    parents = client.search_runs([experiment.experiment_id], "tags.`autoopt.study` = 'table'")
+    assert len(parents) == 1
+    found = children(outputs)
+    assert set(found) == {trial.number for trial in trials}
+    assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {parents[0].info.run_id}
+
+
+def test_params_are_the_recipe_and_metrics_the_measurements(searched: tuple[Path, list[Trial], Standing]) -> None:
+    outputs, trials, _ = searched
+    found = children(outputs)
+    for trial in trials:
+        run = found[trial.number]
+        assert run.data.params == {name: str(value) for name, value in trial.recipe.to_dict().items()}
+        if trial.state == FAILED:
+            assert run.data.metrics == {}
+            continue
+        metrics = run.data.metrics
+        assert metrics["accuracy"] == trial.measurements["accuracy"].value
+        assert metrics["latency_p95_ms_ratio"] == trial.measurements["latency_p95_ms"].ratio
+        assert metrics["kpi_score"] == pytest.approx(trial.score(KPIS))
+        assert metrics["seconds_train"] == 0.01
+        assert metrics["epoch_quality"] == trial.evaluation.curve[-1]
+
+
+def test_learning_curves_have_an_epoch_axis(searched: tuple[Path, list[Trial], Standing]) -> None:
+    outputs, trials, _ = searched
+    run = children(outputs)[0]
+    history = client_of(outputs).get_metric_history(run.info.run_id, "epoch_quality")
+    assert [(point.step, point.value) for point in history] == list(enumerate(trials[0].evaluation.curve, start=1))
+
+
+def test_tags_say_state_feasible_pareto_and_rank(searched: tuple[Path, list[Trial], Standing]) -> None:
+    outputs, trials, now = searched
+    found = children(outputs)
+    feasible = {trial.number for trial in now.feasible}
+    rank = {trial.number: str(place) for place, trial in enumerate(now.front, start=1)}
+    assert rank
+    for trial in trials:
+        tags = found[trial.number].data.tags
+        assert tags["autoopt.state"] == trial.state
+        assert tags["autoopt.feasible"] == ("true" if trial.number in feasible else "false")
+        assert tags["autoopt.pareto"] == ("true" if trial.number in rank else "false")
+        assert tags["autoopt.rank"] == rank.get(trial.number, "")
+        assert found[trial.number].info.status == ("FAILED" if trial.state == FAILED else "FINISHED")
+        assert tags["mlflow.runName"] == run_name(trial)
+
+
+def test_a_failure_says_its_reason(searched: tuple[Path, list[Trial], Standing]) -> None:
+    outputs, trials, _ = searched
+    failed = next(trial for trial in trials if trial.state == FAILED)
+    tags = children(outputs)[failed.number].data.tags
+    assert tags["autoopt.reason"] == failed.reason
+    assert failed.reason in tags["mlflow.note.content"]
+
+
+def test_models_are_kept_of_the_front_only_cards_of_all(searched: tuple[Path, list[Trial], Standing]) -> None:
+    outputs, _, now = searched
+    client = client_of(outputs)
+    front = {trial.number for trial in now.front}
+    for number, run in children(outputs).items():
+        files = {item.path for item in client.list_artifacts(run.info.run_id)}
+        assert {"card.json", "recipe.yaml"} <= files
+        assert ("model.onnx" in files) == (number in front)
+
+
+def test_the_parent_has_note_report_and_progress(searched: tuple[Path, list[Trial], Standing]) -> None:
+    outputs, trials, now = searched
+    client = client_of(outputs)
+    experiment = client.get_experiment_by_name("toy")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`autoopt.study` = 'table'")
+    assert parent.data.tags["mlflow.note.content"] == "# the note"
+    assert parent.data.tags["autoopt.champion"] == "3"
+    assert parent.info.status == "FINISHED"
+    assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["report.html"]
+    assert parent.data.metrics["hypervolume"] == pytest.approx(now.hypervolume)
+    history = client.get_metric_history(parent.info.run_id, "trials")
+    assert [point.value for point in history] == list(range(1, len(trials) + 1))
+    assert Path(outputs / "mlartifacts" / "toy").is_dir()
+
+
+def test_opening_again_writes_nothing_twice(searched: tuple[Path, list[Trial], Standing]) -> None:
+    outputs, trials, now = searched
+    again = open_view(outputs)
+    assert again.finish(now, "# the note", [], {}, "FINISHED")
+    assert len(children(outputs)) == len(trials)
+
+
+def test_what_an_outage_kept_out_is_written_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = begin(tmp_path / "table")
+    view = open_view(tmp_path)
+    calls = iter(range(10**6))
+    real = MlflowClient.create_run
+
+    def flaky(self: MlflowClient, *args: object, **kwargs: object) -> object:
+        if next(calls) < 8:
+            raise MlflowException("the server is down")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "create_run", flaky)
+    run_search(make_search(study, watch=Watch(on_end=view.add)))
+    assert len(children(tmp_path)) == 12
+    assert view.finish(standing(read_trials(study), KPIS), "", [], {}, "FINISHED")
+    assert set(children(tmp_path)) == {trial.number for trial in read_trials(study)}
+
+
+def test_a_view_that_stays_down_says_so_and_loses_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = begin(tmp_path / "table")
+    view = open_view(tmp_path)
+
+    def down(*args: object, **kwargs: object) -> None:
+        raise MlflowException("the server is down")
+
+    monkeypatch.setattr(MlflowClient, "create_run", down)
+    run_search(make_search(study, watch=Watch(on_end=view.add)))
+    trials = read_trials(study)
+    assert len(trials) == 20
+    assert view.finish(standing(trials, KPIS), "", [], {}, "FINISHED") is False
+
+
+def _open(outputs: Path) -> None:
+    open_client(default_uri(outputs), outputs)
+
+
+def test_a_fresh_store_survives_four_processes_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_open, args=(tmp_path,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    assert client_of(tmp_path).search_experiments()
