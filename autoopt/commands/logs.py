@@ -31,3 +31,4 @@ def log_to(path: Path) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
     warnings.simplefilter("default")
+    warnings.simplefilter("ignore", DeprecationWarning)  # the libraries' own affairs

@@ -46,10 +46,14 @@ def conclude(
     ended = last_ended(study)
     if view is not None:
         facts = {"autoopt.stopped_by": ended.stopped_by, "autoopt.champion": champion.number if champion else ""}
+        status = "KILLED" if ended.stopped_by == "interrupt" else "FINISHED"
         text = note(settings.study, now, settings.kpis, FACTS, champion, test)
-        view.finish(now, text, [*files, settings.folder / "config.yaml"], facts, "FINISHED")
+        view.finish(now, text, [*files, settings.folder / "config.yaml"], facts, status)
     console.print(table(now, settings.kpis, FACTS, champion))
     console.print(verdict(now, settings.kpis, champion, test), highlight=False)
+    console.print(f"report: {settings.folder / 'report.html'}", highlight=False, soft_wrap=True)
+    if view is not None:
+        console.print(f"review: {view.how_to_look}", highlight=False, soft_wrap=True)
     return document(
         study=settings.study,
         stopped_by=ended.stopped_by,

@@ -146,6 +146,7 @@ def trial_folder(settings: Settings, number: int) -> Path:
 
 def _on_end(trial: Trial, standing: Standing, settings: Settings, display: Display, view: Any) -> None:
     display.on_end(trial, standing)
+    log.info("trial %d %s %s: %s", trial.number, trial.state, trial.reason, trial.recipe.to_dict())
     if view is not None:
         view.add(trial, standing)
     keep = {trial.number for trial in standing.front} | (

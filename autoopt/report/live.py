@@ -15,7 +15,7 @@ from autoopt.core.kpi import Kpi
 from autoopt.core.recipe import Recipe
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, Trial
-from autoopt.report.words import recipe_line
+from autoopt.report.words import recipe_line, structure_line
 
 RECENT = 6
 
@@ -64,7 +64,7 @@ class Display:
             self.say(line)
 
     def _line(self, trial: Trial, standing: Standing) -> str:
-        head = f"{trial.number:4d}  {recipe_line(trial.recipe)}"
+        head = f"{trial.number:4d}  {structure_line(trial.recipe)}"
         if trial.state != COMPLETE:
             return f"{head}  {trial.state}: {' '.join(trial.reason.split())[:160]}"
         ratios = "  ".join(f"{kpi.name} {_short(kpi, trial)}" for kpi in self.kpis)
@@ -75,12 +75,14 @@ class Display:
 
     def _render(self) -> Group:
         elapsed = time.monotonic() - self._began
+        bar = Table.grid()
+        bar.add_row(self._bar(elapsed))
         recent = Table.grid(padding=(0, 1))
         for trial, line in self._ended:
             style = "green" if line.endswith("front") else "red" if trial.state == FAILED else ""
             recent.add_row(Text(line, style=style, no_wrap=True, overflow="ellipsis"))
         recent.add_row(Text(self._running or "…", style="bold", no_wrap=True, overflow="ellipsis"))
-        return Group(Text(self._headline(elapsed), style="bold"), self._bar(elapsed), recent)
+        return Group(Text(self._headline(elapsed), style="bold"), bar, recent)
 
     def _headline(self, elapsed: float) -> str:
         standing = self._standing

@@ -13,10 +13,11 @@ from autoopt.report.words import bound, measured, recipe_line, verdict
 
 STYLE = """
 :root { color-scheme: light dark }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap }
-th:nth-child(3), td:nth-child(3), th:nth-child(2), td:nth-child(2) { text-align: left }
+th:nth-child(3), td:nth-child(3), th:nth-child(2), td:nth-child(2) { text-align: left; white-space: normal }
+th:nth-child(3) { min-width: 20rem }
 tr.champion { font-weight: 600; background: #d9822b22 }
 tr.baseline { opacity: .75 }
 .verdict { font-size: 1.15rem; padding: .8rem 1rem; border-left: 4px solid #1f5fa8; background: #1f5fa811 }
@@ -67,8 +68,8 @@ def note(
     """The leaderboard as Markdown: verdict, bounds, baseline and front, the command to see more."""
     head = ["trial", "", "recipe", *(f"{kpi.name} [{facts[kpi.name].unit}]" for kpi in kpis), "kpi_score"]
     rows = [" | ".join(head), " | ".join("---" for _ in head)]
-    for trial, role in _ranked(standing, champion):
-        if role:
+    for trial, role in _ranked(standing, kpis, champion):
+        if role.startswith(("baseline", "champion", "front", "nearest")):
             rows.append(" | ".join(_cells(trial, role, kpis, facts)))
     table = "\n".join(f"| {row} |" for row in rows)
     bounds = "; ".join(bound(kpi) for kpi in kpis if kpi.bounds())
@@ -90,7 +91,7 @@ def _exam(test: Mapping[str, Any] | None) -> str:
 def _trials(standing: Standing, kpis: tuple[Kpi, ...], facts: Mapping[str, Facts], champion: Trial | None) -> str:
     head = ["trial", "", "recipe", *(f"{kpi.name} [{facts[kpi.name].unit}]" for kpi in kpis), "kpi_score"]
     rows = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
-    for trial, role in _ranked(standing, champion):
+    for trial, role in _ranked(standing, kpis, champion):
         cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(trial, role, kpis, facts))
         rows.append(f'<tr class="{role}">{cells}</tr>')
     return f"<table>{''.join(rows)}</table>"
@@ -101,26 +102,24 @@ def _cells(trial: Trial, role: str, kpis: tuple[Kpi, ...], facts: Mapping[str, F
     return [str(trial.number), role, recipe_line(trial.recipe), *values, f"{trial.score(kpis):.3f}"]
 
 
-def _ranked(standing: Standing, champion: Trial | None) -> list[tuple[Trial, str]]:
+def _ranked(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None) -> list[tuple[Trial, str]]:
     """Complete trials and their role: baseline first, then by kpi_score."""
     front = {trial.number for trial in standing.front}
     complete = [trial for trial in standing.trials if trial.state == COMPLETE]
     feasible = {trial.number: place for place, trial in enumerate(standing.feasible)}
-    ranked = sorted(complete, key=lambda t: (t.number != 0, feasible.get(t.number, len(feasible))))
+    ranked = sorted(complete, key=lambda t: (t.number != 0, feasible.get(t.number, len(feasible)), -t.score(kpis)))
 
     def role(trial: Trial) -> str:
         if champion is not None and trial.number == champion.number:
             return "champion"
         if trial.number == 0:
             return "baseline"
-        miss = standing.nearest_miss
-        return (
-            "front"
-            if trial.number in front
-            else "nearest miss"
-            if miss is not None and trial.number == miss.number
-            else ""
-        )
+        if trial.number in front:
+            return "front"
+        if trial.number in feasible:
+            return "feasible"
+        nearest = standing.nearest_miss is not None and trial.number == standing.nearest_miss.number
+        return f"{'nearest miss: ' if nearest else 'misses '}{', '.join(trial.blocking(kpis))}"
 
     return [(trial, role(trial)) for trial in ranked]
 

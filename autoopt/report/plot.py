@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from autoopt.core.kpi import Kpi
 from autoopt.core.standing import Standing
@@ -50,6 +51,9 @@ def front_plot(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None
     axes.set_ylabel(_label(objectives[0]))
     if len(objectives) > 1 and not objectives[1].higher_is_better:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25)
     axes.legend(loc="best", frameon=False)
     figure.savefig(path)

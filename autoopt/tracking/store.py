@@ -25,6 +25,14 @@ def default_uri(outputs: Path) -> str:
     return f"sqlite:///{outputs / 'mlflow.db'}"
 
 
+def how_to_look(uri: str, experiment_id: str) -> str:
+    """What to type and open. MLflow 3's UI opens on traces of language models unless the address says otherwise."""
+    page = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    if not uri.startswith("sqlite:///"):
+        return f"open {uri.rstrip('/')}{page}"
+    return f"mlflow ui --backend-store-uri {uri}, then open http://127.0.0.1:5000{page}"
+
+
 def open_client(uri: str, outputs: Path) -> MlflowClient:
     """A client whose store is ready. A fresh SQLite file is set up under a lock: two at once corrupt it for good."""
     outputs.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autoopt.core.kpi import Kpi
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
-from autoopt.tracking.store import open_client, open_experiment
+from autoopt.tracking.store import how_to_look, open_client, open_experiment
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ class View:
 
     def __init__(
         self,
+        uri: str,
         client: MlflowClient,
         experiment_id: str,
         parent_id: str,
@@ -37,6 +38,7 @@ class View:
         artifacts: Callable[[int], Path],
     ) -> None:
         self._client, self._experiment_id, self.parent_id = client, experiment_id, parent_id
+        self.how_to_look = how_to_look(uri, experiment_id)
         self._kpis, self._artifacts = kpis, artifacts
         self._runs = self._existing_runs()
         self._tags: dict[int, dict[str, str]] = {}
@@ -52,7 +54,7 @@ class View:
         tags = {"autoopt.study": study}
         parent = found[0] if found else client.create_run(experiment.experiment_id, run_name=study, tags=tags)
         client.update_run(parent.info.run_id, status="RUNNING")
-        return cls(client, experiment.experiment_id, parent.info.run_id, kpis, artifacts)
+        return cls(uri, client, experiment.experiment_id, parent.info.run_id, kpis, artifacts)
 
     def add(self, trial: Trial, standing: Standing) -> None:
         """Write a trial that has just ended, and what it changes for the others."""
