@@ -4,10 +4,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from autoopt import __version__
 from autoopt.core.errors import AutooptError, ConfigError
 from autoopt.core.lookup import lookup
+
+if TYPE_CHECKING:
+    from autoopt.config import Settings
 
 HELP = """\
 autoopt: overnight search for the best deployable version of a PyTorch model
@@ -87,13 +91,15 @@ def entry() -> int:
 def _run(verb: str, overrides: Sequence[str], *, show_config: bool) -> int:
     # Read by OpenMP when torch is imported. Its default, spinning, costs 17x where two processes share the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from autoopt.compose import compose_config
+
+    raw = compose_config(list(overrides))  # a mistyped key is answered before torch is imported
     from autoopt.commands.logs import quiet
+    from autoopt.config import parse_settings
 
+    settings = parse_settings(raw)
     if show_config:
-        return _print_config(overrides)
-    from autoopt.config import load_settings
-
-    settings = load_settings(overrides)
+        return _print_config(settings)
     quiet()
     if verb == "report":
         from autoopt.commands.report import report
@@ -108,10 +114,8 @@ def _run(verb: str, overrides: Sequence[str], *, show_config: bool) -> int:
     return search(settings)
 
 
-def _print_config(overrides: Sequence[str]) -> int:
+def _print_config(settings: "Settings") -> int:
     import yaml
 
-    from autoopt.config import load_settings
-
-    print(yaml.safe_dump(dict(load_settings(overrides).raw), sort_keys=False), end="")
+    print(yaml.safe_dump(dict(settings.raw), sort_keys=False), end="")
     return 0

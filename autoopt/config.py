@@ -1,4 +1,4 @@
-"""From the shell to plain values: composes the YAML, and finds every error in it before any work starts."""
+"""From a resolved configuration to checked plain values: every error in it is found here, before any work starts."""
 
 import os
 import re
@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from autoopt.compose import compose_config, conf_dir
 from autoopt.core.errors import ConfigError
 from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.lookup import lookup, suggestion
@@ -69,68 +66,6 @@ class Settings:
 def load_settings(overrides: Iterable[str]) -> Settings:
     """Compose conf/ with the overrides and check all of it. Raises ConfigError."""
     return parse_settings(compose_config(list(overrides)))
-
-
-def conf_dir() -> Path:
-    """conf/ inside the package (a wheel), else beside it (a checkout or an editable install)."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
-
-
-def compose_config(overrides: list[str]) -> dict[str, Any]:
-    """The resolved configuration as plain values. Raises ConfigError in the place of Hydra's errors."""
-    try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = compose("config", overrides=[part for override in overrides for part in _opened(override)])
-        plain = OmegaConf.to_container(config, resolve=True)
-    except MissingConfigException as error:
-        raise ConfigError(_unknown_option(str(error))) from error
-    except ConfigCompositionException as error:
-        raise ConfigError(_unknown_key(str(error), overrides)) from error
-    except OverrideParseException as error:
-        raise ConfigError(
-            f"cannot read {error.override!r}: type KEY=VALUE, 'KEY=[a,b]' or 'KEY={{low: 1, high: 2}}'"
-        ) from error
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"cannot compose {' '.join(overrides)}: {' '.join(str(error).split())}") from error
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
-def _opened(override: str) -> list[str]:
-    """KPIs and knobs are open tables: `kpis.X.max=1` may add what the defaults lack; `space.X=...` replaces, never
-    merges.
-    """
-    key, equals, value = override.partition("=")
-    if not equals or not key.startswith(("kpis.", "space.")):
-        return [override]
-    replaces = key.count(".") == 1 and key.startswith("space.")
-    return [f"++{key}=null", f"++{key}={value}"] if replaces else [f"++{key}={value}"]
-
-
-def _unknown_option(message: str) -> str:
-    found = re.search(r"Could not find '([^/']+)/([^']*)'", message)
-    options = re.findall(r"^\t(\S+)$", message, re.MULTILINE)
-    if not found:
-        return " ".join(message.split())
-    options = [option for option in options if "=" not in option and not option.startswith("provider")]
-    return f"unknown {found[1]} {found[2]!r}. {suggestion(found[2], options)}"
-
-
-def _unknown_key(message: str, overrides: list[str]) -> str:
-    found = re.search(r"Could not (?:override|append to config[^']*|delete from config\.) '([^']+)'", message)
-    if not found:
-        return " ".join(message.split()) + f" (overrides: {' '.join(overrides)})"
-    parent, _, leaf = found[1].rpartition(".")
-    known = compose_config(
-        [o for o in overrides if re.match(r"(task|teacher|space|kpis|sampler|budget|runtime|tracking)=\w+$", o)]
-    )
-    section: Any = known
-    for part in parent.split(".") if parent else []:
-        section = section.get(part) if isinstance(section, Mapping) else None
-    if not isinstance(section, Mapping):
-        return f"unknown key {found[1]!r}. {suggestion(parent.partition('.')[0], known)}"
-    return f"unknown key {found[1]!r}. {suggestion(leaf, map(str, section))}"
 
 
 def parse_settings(raw: Mapping[str, Any]) -> Settings:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.config import compose_config, conf_dir, load_settings, needs, parse_settings, saved_settings
+from autoopt.compose import compose_config, conf_dir
+from autoopt.config import load_settings, needs, parse_settings, saved_settings
 from autoopt.core.artifact import write_atomically
 from autoopt.core.errors import ConfigError
 from autoopt.core.space import Choice, Per, Range

@@ -40,7 +40,7 @@ def test_it_runs_installed_elsewhere(wheel: Path, tmp_path: Path) -> None:
     (packages / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     empty = tmp_path / "empty"
     empty.mkdir()
-    code = "import autoopt, autoopt.config; print(autoopt.__file__, autoopt.config.conf_dir())"
+    code = "import autoopt, autoopt.compose; print(autoopt.__file__, autoopt.compose.conf_dir())"
     where = subprocess.run([python, "-c", code], cwd=empty, check=True, capture_output=True, text=True).stdout
     assert where.split() == [str(packages / "autoopt" / "__init__.py"), str(packages / "autoopt" / "conf")]
     script = tmp_path / "venv" / "bin" / "autoopt"

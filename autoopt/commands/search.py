@@ -27,7 +27,7 @@ from autoopt.report.live import Display
 from autoopt.search.loop import Search, Watch, run_search
 from autoopt.search.record import read_trials
 from autoopt.search.samplers import make_sampler
-from autoopt.search.study import lock_study, open_study
+from autoopt.search.study import DATABASE, check_same, lock_study, open_study
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks
 
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 def search(settings: Settings) -> int:
     """Search, score, log and export. Prints the table and, as the last line of stdout, the JSON document."""
+    _refuse_early(settings)
     task = load_task(settings)
     space = narrow(settings, task)
     with lock_study(settings.folder, settings.study), StopSignal() as stop:
@@ -93,6 +94,15 @@ def _quantized_teachers(space: Space) -> list[Recipe]:
         Recipe(TEACHER, "none", s, calibration=str(calibrations[0]) if s in asked and calibrations else None)
         for s in schemes
     ]
+
+
+def _refuse_early(settings: Settings) -> None:
+    """What differs from the study's saved configuration is known before data and storage are opened."""
+    saved = settings.folder / "config.yaml"
+    if (settings.folder / DATABASE).is_file() and saved.is_file():
+        before = yaml.safe_load(saved.read_text())
+        keys = ("task", "space", "kpis", "seed")
+        check_same(settings.study, {key: before.get(key) for key in keys}, {key: settings.raw[key] for key in keys})
 
 
 def fingerprint(settings: Settings, task: Task) -> dict[str, Any]:

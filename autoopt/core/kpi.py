@@ -177,6 +177,11 @@ def _check_roles(kpi: Kpi, facts: Facts) -> None:
         a, b = getattr(kpi, low), getattr(kpi, high)
         if a is not None and b is not None and a > b:
             raise ConfigError(f"{path}: {low}={a} is above {high}={b}: nothing can meet both")
+    out = [
+        kind for kind in ("min", "max", "max_drop") if facts.unit == "share" and not 0 <= (getattr(kpi, kind) or 0) <= 1
+    ]
+    if out:
+        raise ConfigError(f"{path}.{out[0]}={getattr(kpi, out[0])}: a share lies in [0, 1]: write 0.9 for 90%")
     relative = [kind for kind in ("max_drop", "max_ratio", "min_ratio") if getattr(kpi, kind) is not None]
     if relative and not facts.has_baseline:
         raise ConfigError(

@@ -40,12 +40,18 @@ def open_study(folder: Path, name: str, kpis: tuple[Kpi, ...], fingerprint: Mapp
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([f"{kpi.name} loss" for kpi in objectives])
-    elif before != now:
+    else:
+        check_same(name, before, now)
+    requeue_orphans(study)
+    return study
+
+
+def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises ConfigError where a study was begun with something else, naming the first difference."""
+    if before != now:
         raise ConfigError(
             f"study {name!r} was begun with {difference(before, now)}: type study=NAME for a new one, or go back"
         )
-    requeue_orphans(study)
-    return study
 
 
 def load_study(folder: Path, name: str) -> optuna.Study:

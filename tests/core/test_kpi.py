@@ -99,6 +99,7 @@ def test_parse_takes_direction_from_the_measurement() -> None:
         ({"accuracy": {"min": 0.9}}, "no KPI is an objective"),
         ({"size_mb": {"objective": True, "min": 5, "max": 2}}, "min=5 is above max=2"),
         ({"size_mb": {"objective": True, "min_ratio": 2, "max_ratio": 1}}, "nothing can meet both"),
+        ({"accuracy": {"objective": True, "min": 90}}, r"accuracy.min=90: a share lies in \[0, 1\]: write 0.9 for 90%"),
         ({"weight_sparsity": {"objective": True, "max_drop": 1}}, "the baseline has no weight_sparsity"),
     ],
 )

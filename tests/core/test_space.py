@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.config import compose_config, needs
+from autoopt.compose import compose_config
+from autoopt.config import needs
 from autoopt.core.errors import ConfigError
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.space import (

@@ -120,7 +120,8 @@ def test_throughput_counts_all_clients(subject: Subject) -> None:
     found = MEASURES["throughput"].take(replace(subject, session=slow(subject.session, 0.02), options=options))[
         "throughput_qps"
     ]
-    assert found.value == pytest.approx(4 / 0.02, rel=0.35)
+    one_client = 1 / 0.02
+    assert 2 * one_client < found.value <= 4 * one_client
 
 
 def test_predictions_are_made_one_input_a_call(subject: Subject) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from autoopt.config import compose_config
+from autoopt.compose import compose_config
 from autoopt.pruning import Pruned
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks, train
