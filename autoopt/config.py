@@ -14,7 +14,8 @@ from autoopt.core.errors import ConfigError
 from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.lookup import lookup, suggestion
 from autoopt.core.recipe import TEACHER
-from autoopt.core.space import Space, check_complete, parse_space, values
+from autoopt.core.space import Space, values
+from autoopt.core.space_parsing import check_complete, parse_space
 from autoopt.measurements import FACTS, Options
 from autoopt.pruning import METHODS
 from autoopt.quantization import CALIBRATIONS, SCHEMES

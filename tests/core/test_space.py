@@ -15,15 +15,13 @@ from autoopt.core.space import (
     Range,
     Space,
     Value,
-    check_complete,
     contains,
     draw,
     parameters,
-    parse_knob,
-    parse_space,
     restrict,
     typical,
 )
+from autoopt.core.space_parsing import check_complete, parse_knob, parse_space
 
 
 @pytest.fixture(scope="module")
