@@ -50,7 +50,8 @@ def _opened(override: str) -> list[str]:
     key, equals, value = override.partition("=")
     if not equals or not key.startswith(("kpis.", "space.")):
         return [override]
-    replaces = key.count(".") == 1 and key.startswith("space.")
+    leaf = key.rpartition(".")[2]
+    replaces = key.startswith("space.") and leaf not in ("low", "high", "log", "step")
     return [f"++{key}=null", f"++{key}={value}"] if replaces else [f"++{key}={value}"]
 
 

@@ -1,20 +1,20 @@
 """From a resolved configuration to checked plain values: every error in it is found here, before any work starts."""
 
+import contextlib
+import inspect
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from autoopt.compose import compose_config, conf_dir
 from autoopt.core.errors import ConfigError
 from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.lookup import lookup, suggestion
 from autoopt.core.recipe import TEACHER
-from autoopt.core.space import Space, values
+from autoopt.core.space import Per, Space, values
 from autoopt.core.space_parsing import check_complete, parse_space
 from autoopt.measurements import FACTS, Options
 from autoopt.pruning import METHODS
@@ -29,7 +29,7 @@ from autoopt.training.schedules import SCHEDULES
 from autoopt.training.teacher import TeacherOptions
 
 TRACKERS = ("mlflow", "none")
-RESERVED = ("cache", "mlartifacts")
+RESERVED = ("cache", "mlartifacts", "mlflow.db")
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,18 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         study=_study_name(raw.get("study")),
         seed=_whole("seed", raw.get("seed"), 0),
         outputs=_writable(raw.get("outputs")),
-        threads=_whole("threads", raw.get("threads") or os.cpu_count() or 1, 1),
+        threads=usable_cores() if raw.get("threads") is None else _whole("threads", raw["threads"], 1),
         raw=dict(raw),
     )
 
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "task": ("name",),
+    "teacher": tuple(field.name for field in fields(TeacherOptions)),
+    "budget": tuple(field.name for field in fields(Budget)),
+    "runtime": ("name", "threads", "blocks", "calls", "clients"),
+    "tracking": ("name", "uri"),
+}
 
 SECTIONS = (
     "task",
@@ -124,18 +132,21 @@ SECTIONS = (
 )
 
 
-def saved_settings(folder: Path) -> Settings:
-    """The settings that a study was last searched with, from its config.yaml; the folder may have been moved since."""
-    raw = yaml.safe_load((folder / "config.yaml").read_text())
-    return parse_settings({**raw, "outputs": str(folder.parent), "study": folder.name})
+def usable_cores() -> int:
+    """Cores that this process may use: in a container fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """One part of the configuration, with the keys that it may have and no others."""
     section = raw.get(name)
     if not isinstance(section, Mapping):
         raise ConfigError(
             f"{name}={section!r}: name one of the files in conf/{name}, such as {name}={_first_option(name)}"
         )
+    for key in section:
+        if name in KEYS and key not in KEYS[name]:
+            raise ConfigError(f"unknown key '{name}.{key}'. {suggestion(key, KEYS[name])}")
     return dict(section)
 
 
@@ -156,6 +167,10 @@ def _space(raw: Mapping[str, Any]) -> Space:
     for name, table in tables.items():
         for value in values(space.knobs[name]) if name in space.knobs else ():
             lookup(table, str(value), f"{name} in space.{name}")
+    for name, knob in space.knobs.items():
+        if isinstance(knob, Per):
+            for case in knob.cases:
+                lookup(tables[knob.parent], case, f"{knob.parent} in space.{name}")
     check_complete(space)
     return space
 
@@ -182,7 +197,7 @@ def _teacher(raw: Mapping[str, Any]) -> TeacherOptions:
     rest = {key: value for key, value in raw.items() if key != "checkpoint"}
     for key in ("epochs", "batch_size"):
         if key in rest:
-            rest[key] = _whole(f"teacher.{key}", rest[key], 1)
+            rest[key] = _whole(f"teacher.{key}", rest[key], 2 if key == "batch_size" else 1)
     for key in ("learning_rate", "weight_decay"):
         if key in rest:
             rest[key] = _number(f"teacher.{key}", rest[key], above_zero=key == "learning_rate")
@@ -214,7 +229,11 @@ def _budget(raw: Mapping[str, Any]) -> Budget:
 
 def _sampler_options(raw: Mapping[str, Any]) -> dict[str, Any]:
     options = {key: value for key, value in raw.items() if key != "name"}
+    known = [name for name in inspect.signature(SAMPLERS[raw["name"]]).parameters if name != "seed"]
     for key, value in options.items():
+        if key not in known:
+            hint = suggestion(key, known) if known else "It has none."
+            raise ConfigError(f"sampler {raw['name']} has no option {key!r}. {hint} (Choose one by sampler=NAME.)")
         if key == "multivariate":
             if not isinstance(value, bool):
                 raise ConfigError(f"sampler.multivariate={value!r}: true or false is allowed")
@@ -232,6 +251,7 @@ def _tracking_uri(uri: Any) -> str | None:
 
 
 def _study_name(name: Any) -> str:
+    name = str(name) if isinstance(name, int) else name  # study=20261125
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name in RESERVED:
         raise ConfigError(f"study={name!r}: letters, digits, '.', '_' and '-' are allowed, not {' or '.join(RESERVED)}")
     return name
@@ -261,8 +281,9 @@ def _writable(outputs: Any) -> Path:
         probe = folder / f".probe-{os.getpid()}"
         probe.write_bytes(b"")
         probe.unlink()
-        for path in missing:
-            path.rmdir()
+        with contextlib.suppress(OSError):  # another search may have begun to use it
+            for path in missing:
+                path.rmdir()
     except OSError as error:
         raise ConfigError(
             f"outputs={outputs}: cannot write there ({error.strerror}): type outputs=ANOTHER_FOLDER"

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from autoopt.compose import compose_config, conf_dir
-from autoopt.config import load_settings, needs, parse_settings, saved_settings
-from autoopt.core.artifact import write_atomically
+from autoopt.config import load_settings, needs, parse_settings
 from autoopt.core.errors import ConfigError
 from autoopt.core.space import Choice, Per, Range
 
@@ -64,6 +63,25 @@ def test_one_case_of_a_knob_is_pinned_from_the_shell(outputs: str) -> None:
     assert isinstance(knob.cases["adam"], Range)
 
 
+@pytest.mark.parametrize("value", ["{low: 0.1, high: 0.2}", "[0.1, 0.2]"])
+def test_a_case_is_replaced_not_merged(value: str, outputs: str) -> None:
+    knob = load_settings([f"space.learning_rate.sgd={value}", outputs]).space.knobs["learning_rate"]
+    assert isinstance(knob, Per)
+    assert knob.cases["sgd"] == (Range(0.1, 0.2) if "low" in value else Choice((0.1, 0.2)))
+
+
+def test_one_end_of_a_range_is_moved(outputs: str) -> None:
+    assert load_settings(["space.temperature.low=2", outputs]).space.knobs["temperature"] == Range(2.0, 8.0, step=0.5)
+
+
+def test_a_study_may_be_named_by_a_date(outputs: str) -> None:
+    assert load_settings(["study=20261125", outputs]).study == "20261125"
+
+
+def test_what_no_student_of_the_space_can_reach_is_not_required(outputs: str) -> None:
+    load_settings(["space.student=cnn", "space.pruning.cnn=none", "space.sparsity=null", outputs])
+
+
 def test_a_kpi_is_changed_added_and_removed_from_the_shell(outputs: str) -> None:
     added = load_settings(["kpis.latency_p95_ms.max=2", "kpis.throughput_qps.min=100", "~kpis.size_mb", outputs]).kpis
     assert {kpi.name: kpi.bounds() for kpi in added} == {
@@ -80,15 +98,6 @@ def test_the_conditions_come_from_the_tables() -> None:
     assert "schedule_free_adamw" not in found["schedule"][1]
 
 
-def test_a_study_is_read_back_from_where_it_is_now(outputs: str, tmp_path: Path) -> None:
-    import yaml
-
-    raw = load_settings(["study=one", outputs]).raw
-    write_atomically(tmp_path / "moved" / "two" / "config.yaml", yaml.safe_dump(dict(raw)))
-    settings = saved_settings(tmp_path / "moved" / "two")
-    assert settings.folder == tmp_path / "moved" / "two"
-
-
 def test_checking_leaves_no_folder_behind(outputs: str, tmp_path: Path) -> None:
     load_settings([outputs])
     assert not (tmp_path / "o").exists()
@@ -103,6 +112,17 @@ WRONG = [
     ("budget.trails=3", "unknown key 'budget.trails'. Did you mean 'trials'?"),
     ("budgt.trials=3", "unknown key 'budgt.trials'. Did you mean 'budget'?"),
     ("+colour=red", "unknown key 'colour'"),
+    ("+budget.trails=3", "unknown key 'budget.trails'. Did you mean 'trials'?"),
+    ("+teacher.foo=3", "unknown key 'teacher.foo'"),
+    ("+runtime.foo=3", "unknown key 'runtime.foo'"),
+    ("+tracking.foo=3", "unknown key 'tracking.foo'"),
+    ("sampler.name=gp", "sampler gp has no option 'multivariate'. Known: startup_trials (Choose one by sampler=NAME.)"),
+    ("space.learning_rate.sgdd=0.1", "unknown optimizer in space.learning_rate 'sgdd'. Did you mean 'sgd'?"),
+    ("space.epochs.cmn=3", "unknown student in space.epochs 'cmn'. Did you mean 'cnn'?"),
+    ("space.batch_size=1", "space.batch_size=1 is not allowed: a whole number >= 2"),
+    ("kpis.size_mb.weight=5", "kpis.size_mb.weight=5 does nothing for a bound"),
+    ("threads=0", "threads=0: a whole number >= 1"),
+    ("study=mlflow.db", "study='mlflow.db': letters, digits"),
     ("~kpis.size", "unknown key 'kpis.size'. Did you mean 'size_mb'?"),
     ("budget.trials=[1", "cannot read '"),
     ("budget.trials=0", "budget.trials=0: a whole number >= 1"),

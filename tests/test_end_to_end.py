@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import optuna
 import pytest
 from mlflow import MlflowClient
 
+from autoopt.champion.exam import EXAM
 from autoopt.core import artifact
 from autoopt.tasks import TASKS
 from autoopt.tracking.store import default_uri
@@ -137,8 +139,7 @@ def test_the_same_command_again_goes_on(searched: tuple[Path, dict[str, Any], st
     after, _, _ = run(cwd, "search", *COMMON, "budget.trials=2", "tracking=none")
     assert after["complete"] + after["screened"] == BUDGET + 2
     assert after["seconds"] > before["seconds"]
-    if after["champion"]["trial"] == before["champion"]["trial"]:
-        assert after["champion"]["test"] == before["champion"]["test"]
+    assert set(kept_exams(cwd)) >= {str(before["champion"]["trial"]), str(after["champion"]["trial"])}
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -154,6 +155,7 @@ def test_a_signal_ends_it_in_order(number: int, code: int, tmp_path: Path) -> No
     assert process.returncode == code
     document = json.loads(out.splitlines()[-1])
     assert document["stopped_by"] == "interrupt"
+    assert document["champion"] is None or artifact.verify(Path(document["champion"]["path"]))
     assert document["complete"] >= during["complete"] >= 6
     assert during["stopped_by"] is None
     assert "stopping in order" in log.read_text()
@@ -176,6 +178,51 @@ def test_an_mlflow_that_is_down_stops_nothing(tmp_path: Path) -> None:
     document, _, err = run(tmp_path, *words)
     assert document["complete"] == 3
     assert "MLflow is not reachable, the study keeps everything" in err
+
+
+def kept_exams(cwd: Path) -> dict[str, Any]:
+    """Every final exam that was taken, by trial number."""
+    study = optuna.load_study(study_name="e2e", storage=f"sqlite:///{cwd / 'outputs' / 'e2e' / 'study.db'}")
+    return {key.rpartition("_")[2]: value for key, value in study.user_attrs.items() if key.startswith(EXAM)}
+
+
+def test_a_signal_while_the_teacher_trains_ends_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "autoopt", "search", "task=digits", "teacher.epochs=5000", "tracking=none"]
+    log = tmp_path / "err"
+    with log.open("w") as err:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, text=True)
+        wait_for(lambda: "study digits-s0" in log.read_text())
+        time.sleep(3)
+        os.kill(process.pid, signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "stopped before the study began" in log.read_text()
+
+
+def test_a_teacher_that_does_not_fit_spoils_nothing(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.safetensors"
+    wrong.write_bytes(b"not weights")
+    words = ["search", *COMMON, "space=quantize_only", "tracking=none", "budget.trials=2"]
+    _, _, err = run(tmp_path, *words, f"teacher.checkpoint={wrong}", code=2)
+    assert "does not hold the weights of task digits's teacher" in err
+    document, _, _ = run(tmp_path, *words)
+    assert document["complete"] == 2
+
+
+def test_a_killed_search_goes_on(tmp_path: Path) -> None:
+    words = ["search", *COMMON, "tracking=none", "budget.trials=7"]
+    log = tmp_path / "err"
+    with log.open("w") as err:
+        process = subprocess.Popen([sys.executable, "-m", "autoopt", *words], cwd=tmp_path, stderr=err)
+        wait_for(lambda: sum(line[:4].strip().isdigit() for line in log.read_text().splitlines()) >= 4)
+        process.kill()
+        process.wait()
+    before, _, _ = run(tmp_path, "report", "study=e2e")
+    after, _, _ = run(tmp_path, *words)
+    assert before["stopped_by"] is None
+    assert before["complete"] >= 4
+    assert after["complete"] == 7, "the budget goes on where it was cut short"
+    assert after["stopped_by"] == "trials"
 
 
 def wait_for(condition: Any, seconds: float = 120) -> None:

@@ -17,7 +17,11 @@ ALLOWED = {
     "config": {"compose"} | FREE | MEMBERS | VIEWS | {"training", "pipeline"},
     "champion": FREE | MEMBERS | VIEWS | {"training", "pipeline"},
     "commands": FREE | MEMBERS | VIEWS | {"training", "pipeline", "compose", "config", "champion"},
-    "cli": FREE | MEMBERS | VIEWS | {"training", "pipeline", "compose", "config", "champion", "commands"},
+    "cli": {"__version__"}
+    | FREE
+    | MEMBERS
+    | VIEWS
+    | {"training", "pipeline", "compose", "config", "champion", "commands"},
     "__main__": {"cli"},
     "__init__": FREE,
 }
@@ -38,7 +42,7 @@ def imports(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
@@ -75,5 +79,5 @@ def test_layers_stay_free_of_the_libraries_that_they_must_not_know() -> None:
 
 
 def test_files_stay_small() -> None:
-    long = {str(path.relative_to(PACKAGE)): n for path in FILES if (n := len(path.read_text().splitlines())) > 350}
+    long = {str(path.relative_to(PACKAGE)): n for path in FILES if (n := len(path.read_text().splitlines())) > 300}
     assert long == {}

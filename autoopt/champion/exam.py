@@ -5,30 +5,40 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from optuna import Study
 
 from autoopt.core.kpi import Kpi, Measurement
 from autoopt.measurements.quality import predict
+from autoopt.runtimes import Session
 from autoopt.tasks import Task
 
-EXAM = "autoopt_exam_"
+EXAM = "autoopt_exam_"  # and the trial's number: a user attribute of the study
 QUALITY = "accuracy"
 
-Open = Callable[[Path], Callable[[np.ndarray], np.ndarray]]
+
+def taken_exam(study: Study, trial: int) -> dict[str, Any] | None:
+    """The result of a trial's exam, None where it was never taken."""
+    taken = study.user_attrs.get(f"{EXAM}{trial}")
+    return None if taken is None else dict(taken)
 
 
 def final_exam(
-    study: Study, trial: int, path: Path, baseline_path: Path, task: Task, kpis: tuple[Kpi, ...], open_session: Open
+    study: Study,
+    trial: int,
+    path: Path,
+    baseline_path: Path,
+    task: Task,
+    kpis: tuple[Kpi, ...],
+    open_session: Callable[[Path], Session],
 ) -> dict[str, Any]:
     """Quality of both on the test split; passed where every quality bound holds there too, as a point estimate.
 
     The result is kept in the study: asked again for the same trial, it is answered from there and the split stays
     unread.
     """
-    taken = study.user_attrs.get(f"{EXAM}{trial}")
+    taken = taken_exam(study, trial)
     if taken is not None:
-        return dict(taken)
+        return taken
     targets = task.test.targets.numpy()
     mine, base = (predict(open_session(model), task.test.inputs.numpy()) for model in (path, baseline_path))
     measured = Measurement(float((mine == targets).mean()), float((base == targets).mean()))

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from autoopt.config import Settings
 from autoopt.core import artifact
@@ -19,12 +20,12 @@ from autoopt.runtimes import RUNTIMES, Session
 from autoopt.runtimes.export import export
 from autoopt.students import STUDENTS
 from autoopt.tasks import TASKS, Task
-from autoopt.training.loop import Hooks
-from autoopt.training.teacher import load_teacher, module_fingerprint, teacher_logits
+from autoopt.training.teacher import module_fingerprint, teacher_logits
 
 
 def load_task(settings: Settings) -> Task:
-    """Raises ConfigError where the space names a student that does not take this task's inputs."""
+    """Also sets torch's threads. Raises ConfigError where the space names a student that does not take its inputs."""
+    torch.set_num_threads(settings.threads)
     task = TASKS[settings.task]()
     for student in values(settings.space.knobs["student"]):
         if student != TEACHER and student not in task.students:
@@ -45,10 +46,8 @@ def narrow(settings: Settings, task: Task) -> Space:
     return restrict(settings.space, schemes)
 
 
-def make_bench(settings: Settings, task: Task, hooks: Hooks) -> Bench:
-    """Load or train the teacher, cache its logits, export it as the baseline into the study's folder."""
-    torch.set_num_threads(settings.threads)
-    teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks)
+def make_bench(settings: Settings, task: Task, teacher: nn.Module) -> Bench:
+    """Cache the teacher's logits and export it as the baseline into the study's folder."""
     open_session: Callable[[Path], Session] = partial(_open, settings)
     baseline = _baseline(settings, task, teacher)
     session = open_session(baseline)
@@ -69,7 +68,7 @@ def _open(settings: Settings, path: Path) -> Session:
     return RUNTIMES[settings.runtime](path, settings.runtime_threads)
 
 
-def _baseline(settings: Settings, task: Task, teacher: torch.nn.Module) -> Path:
+def _baseline(settings: Settings, task: Task, teacher: nn.Module) -> Path:
     """outputs/STUDY/baseline/model.onnx: written once, and again only if it is damaged or of another teacher."""
     folder = settings.folder / "baseline"
     card = {

@@ -12,10 +12,11 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
-from autoopt.commands.outcome import stdout_console
-from autoopt.config import Settings
+from autoopt.commands.conclude import stdout_console
+from autoopt.config import Settings, usable_cores
 from autoopt.core.cpu import cpu_flags, cpu_name, saturates
 from autoopt.core.errors import AutooptError
 from autoopt.core.recipe import Recipe
@@ -51,11 +52,22 @@ def doctor(settings: Settings) -> int:
     table = Table("check", "status", "found", "what to do", title="autoopt doctor", title_justify="left")
     worst = 0
     for name, check in checks.items():
-        finding = check()
-        table.add_row(name, f"[{STYLES[finding.status]}]{finding.status}", finding.detail, finding.advice)
+        finding = _survive(check)
+        status = f"[{STYLES[finding.status]}]{finding.status}"
+        table.add_row(name, status, escape(finding.detail), escape(finding.advice))
         worst = max(worst, int(finding.status == ERROR))
     stdout_console().print(table)
     return worst
+
+
+def _survive(check: Callable[[], Finding]) -> Finding:
+    """A broken installation is what a doctor is for: whatever a check raises is its finding."""
+    try:
+        return check()
+    except Exception as error:
+        return Finding(
+            ERROR, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "reinstall, or report this"
+        )
 
 
 def _python() -> Finding:
@@ -76,7 +88,7 @@ def _cpu() -> Finding:
 
 
 def _threads(settings: Settings) -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     detail = f"{settings.threads} to train, {settings.runtime_threads} to serve, {cores} cores usable"
     if max(settings.threads, settings.runtime_threads) > cores:
         return Finding(WARNING, detail, f"more threads than cores slow each other down: threads={cores}")
@@ -137,7 +149,7 @@ def _tracking(settings: Settings) -> Finding:
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         return Finding(OK, f"{uri}, which the first search creates")
     try:
-        open_client(uri, settings.outputs)
+        open_client(uri)
     except TROUBLE as error:
         return Finding(
             WARNING,
@@ -154,6 +166,7 @@ def _tiny_trial() -> Finding:
     from autoopt.pipeline import run_trial
     from autoopt.tasks import TASKS
     from autoopt.training.loop import Hooks
+    from autoopt.training.teacher import load_teacher
 
     recipe = Recipe(
         "cnn",
@@ -168,7 +181,9 @@ def _tiny_trial() -> Finding:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(["task=digits", f"outputs={folder}", "teacher.epochs=2"])
-        bench = make_bench(settings, TASKS["digits"](), Hooks())
+        task = TASKS["digits"]()
+        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
+        bench = make_bench(settings, task, teacher)
         measured = run_trial(recipe, bench, Path(folder) / "trial", Hooks()).measurements
     accuracy, latency = measured["accuracy"].value, measured["latency_p95_ms"]
     seconds = time.perf_counter() - began

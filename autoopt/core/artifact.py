@@ -15,18 +15,29 @@ MODEL, RECIPE, CARD, MANIFEST = "model.onnx", "recipe.yaml", "card.json", "manif
 
 
 def write(folder: Path, model: Path, recipe: Recipe, card: Mapping[str, Any]) -> Path:
-    """Copy the model and write recipe, card and manifest into `folder`, replacing what was there in one step."""
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    """Copy the model and write recipe, card and manifest into `folder`, in the place of what was there.
+
+    A crash leaves the old artifact, the new one, or (between two renames) both beside the place, never half of one.
+    """
+    fresh, old = (folder.with_name(folder.name + ending) for ending in (".new", ".old"))
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     fresh.mkdir(parents=True)
     shutil.copyfile(model, fresh / MODEL)
     (fresh / RECIPE).write_text(recipe.to_yaml())
     (fresh / CARD).write_text(json.dumps(card, indent=2) + "\n")
     sums = {path.name: sha256(path) for path in sorted(fresh.iterdir())}
     write_atomically(fresh / MANIFEST, json.dumps({"sha256": sums}, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
     fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def trial_folder(study_folder: Path, number: int) -> Path:
+    """Where the artifact of a trial is kept, while it is."""
+    return study_folder / "trials" / f"{number:04d}"
 
 
 def verify(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "pruning_ratio": (1e-6, 0.99, "in (0, 0.99]"),
     "sparsity": (1e-6, 0.999, "in (0, 0.999]"),
     "epochs": (1, 1e6, "a whole number >= 1"),
-    "batch_size": (1, 1e6, "a whole number >= 1"),
+    "batch_size": (2, 1e6, "a whole number >= 2"),
     "optimizer": ANY,
     "learning_rate": (1e-12, 1e3, "> 0"),
     "momentum": (0, 1 - 1e-9, "in [0, 1)"),
@@ -91,8 +91,8 @@ class Space:
     needs: Mapping[str, tuple[str, frozenset[str]]]
 
     def is_asked(self, name: str, chosen: Mapping[str, Value]) -> bool:
-        """Whether `name` applies after the choices so far. A knob that the space does not name keeps the library's
-        default.
+        """Whether `name` applies after the choices so far. Knobs that the space does not name are left to the code
+        that reads them: optimizers keep their library's defaults.
         """
         if name not in self.knobs:
             return False

@@ -10,11 +10,13 @@ from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 
 @dataclass(frozen=True)
 class Standing:
+    """The baseline (number 0) counts as a trial, but is never a candidate: nobody searches for what they have."""
+
     trials: tuple[Trial, ...]
     feasible: tuple[Trial, ...]
-    """Best kpi_score first: the first that passes the final exam is the champion."""
+    """Best first, by the mean gain over the baseline."""
     front: tuple[Trial, ...]
-    """The feasible trials that no other feasible trial beats on every objective, best kpi_score first."""
+    """Those that no other feasible trial nor the baseline beats on every objective; the first is the champion."""
     nearest_miss: Trial | None
     """The complete trial with the smallest summed violation, where none is feasible."""
     hypervolume: float
@@ -29,17 +31,19 @@ class Standing:
 
 
 def standing(trials: Sequence[Trial], kpis: tuple[Kpi, ...]) -> Standing:
-    """The baseline (number 0) counts as a trial, but never as the nearest miss: nobody searches for what they have."""
+    """Read a study's trials, by number, against its KPIs."""
     complete = [trial for trial in trials if trial.state == COMPLETE]
-    feasible = sorted((t for t in complete if t.is_feasible(kpis)), key=lambda t: (-t.score(kpis), t.number))
-    losses = [tuple(kpi.loss(t.measurements[kpi.name]) for kpi in kpis if kpi.objective) for t in feasible]
+    met = sorted((t for t in complete if t.is_feasible(kpis)), key=lambda t: (-t.gain(kpis), t.number))
+    losses = [tuple(kpi.loss(t.measurements[kpi.name]) for kpi in kpis if kpi.objective) for t in met]
+    front = pareto(losses)
+    feasible = tuple(t for t in met if t.number > 0)
     misses = sorted((t for t in complete if t.number > 0), key=lambda t: (-t.score(kpis), t.number))
     return Standing(
         trials=tuple(trials),
-        feasible=tuple(feasible),
-        front=tuple(feasible[i] for i in pareto(losses)),
+        feasible=feasible,
+        front=tuple(met[i] for i in front if met[i].number > 0),
         nearest_miss=misses[0] if misses and not feasible else None,
-        hypervolume=_volume(complete, losses, kpis),
+        hypervolume=_volume(complete, [losses[i] for i in front], kpis),
         first_feasible_s=min((t.ended_at_s for t in feasible), default=None),
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoopt.core.kpi import Kpi, Measurement, Measurements, kpi_score, violations
+from autoopt.core.kpi import Kpi, Measurement, Measurements, kpi_score, mean_gain, violations
 from autoopt.core.recipe import Recipe
 
 COMPLETE, SCREENED, FAILED = "complete", "screened", "failed"
@@ -63,6 +63,9 @@ class Trial:
         """Names of the KPIs with a broken bound, worst first."""
         broken = sorted(((v, key) for key, v in self.violations(kpis).items() if v > 0), reverse=True)
         return list(dict.fromkeys(key.partition(".")[0] for _, key in broken))
+
+    def gain(self, kpis: tuple[Kpi, ...]) -> float:
+        return mean_gain(kpis, self.measurements)
 
     def score(self, kpis: tuple[Kpi, ...]) -> float:
         return kpi_score(kpis, self.measurements)

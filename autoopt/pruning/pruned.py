@@ -19,7 +19,7 @@ class Pruned:
     """A pruned model, and what it needs while it trains.
 
     `advance(progress)` is called before each step with the share of training done, in [0, 1]; `finish()` once
-    afterwards. Weights of an epoch that ended before `settled_at` (a share of training) are not yet fully pruned:
+    afterwards. Weights of an epoch that began before `settled_at` (a share of training) are not yet fully pruned:
     never keep them.
     """
 

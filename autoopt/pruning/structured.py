@@ -26,8 +26,21 @@ def structured_taylor(model: nn.Module, inputs: Tensor, targets: Tensor, amount:
     return pruned
 
 
+def _reachable_ratio(layer: nn.Module, amount: float) -> float | None:
+    """The share of a layer's channels to remove so that a multiple of ROUND_TO is left; None: it has none.
+
+    Left to itself the library rounds a target below ROUND_TO to zero and then prunes nothing of that layer.
+    """
+    channels = getattr(layer, "out_channels", None) or getattr(layer, "out_features", None)
+    if not isinstance(channels, int):
+        return None
+    left = max(ROUND_TO, ROUND_TO * round(channels * (1 - amount) / ROUND_TO))
+    return max(0.0, 1 - left / channels)
+
+
 def _prune(model: nn.Module, inputs: Tensor, importance: tp.importance.Importance, amount: float) -> Pruned:
     before = sum(p.numel() for p in model.parameters())
+    ratios = {layer: ratio for layer in model.modules() if (ratio := _reachable_ratio(layer, amount)) is not None}
     head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
     tp.pruner.BasePruner(
         model,
@@ -35,6 +48,7 @@ def _prune(model: nn.Module, inputs: Tensor, importance: tp.importance.Importanc
         importance=importance,
         pruning_ratio=amount,
         ignored_layers=head,  # its outputs are the classes
+        pruning_ratio_dict=ratios,
         round_to=ROUND_TO,
         in_channel_groups={},  # the library's mutable defaults would keep the models of earlier trials alive
         out_channel_groups={},

@@ -1,44 +1,32 @@
 """The JSON document that search and report print as their last line."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from autoopt.core.kpi import Kpi
-from autoopt.core.standing import Standing
 from autoopt.core.trial import Trial
+from autoopt.report.outcome import Outcome
 
 
-def document(
-    *,
-    study: str,
-    stopped_by: str | None,
-    seconds: float,
-    standing: Standing,
-    kpis: tuple[Kpi, ...],
-    champion: Trial | None,
-    test: Mapping[str, Any] | None,
-    path: Path | None,
-    outputs: Path,
-) -> dict[str, Any]:
-    """`seconds` and `seconds_to_first_feasible` count search time; `test` is the final exam of the champion."""
-    miss = standing.nearest_miss
+def document(outcome: Outcome) -> dict[str, Any]:
+    """`seconds` and `seconds_to_first_feasible` count search time; a champion's path is null before its final exam."""
+    standing, champion, miss = outcome.standing, outcome.champion, outcome.standing.nearest_miss
+    first = standing.first_feasible_s
+    path = str(outcome.folder / "champion") if outcome.test else None
     return {
-        "study": study,
-        "stopped_by": stopped_by,
+        "study": outcome.study,
+        "stopped_by": outcome.stopped_by,
         **standing.counts(),
-        "seconds": round(seconds, 3),
-        "seconds_to_first_feasible": None if standing.first_feasible_s is None else round(standing.first_feasible_s, 3),
+        "seconds": round(outcome.seconds, 3),
+        "seconds_to_first_feasible": None if first is None else round(first, 3),
         "hypervolume": standing.hypervolume,
-        "champion": None
-        if champion is None
-        else {**describe(champion, kpis), "test": test, "path": None if path is None else str(path)},
-        "nearest_miss": None if miss is None else {**describe(miss, kpis), "blocking": miss.blocking(kpis)},
-        "outputs": str(outputs),
+        "champion": champion and {**describe(champion, outcome.kpis), "test": outcome.test, "path": path},
+        "nearest_miss": miss and {**describe(miss, outcome.kpis), "blocking": miss.blocking(outcome.kpis)},
+        "outputs": str(outcome.folder.parent),
     }
 
 
 def describe(trial: Trial, kpis: tuple[Kpi, ...]) -> dict[str, Any]:
+    """Recipe, measurements and ratios of a complete trial, as plain values."""
     return {
         "trial": trial.number,
         "kpi_score": trial.score(kpis),

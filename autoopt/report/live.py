@@ -29,8 +29,9 @@ class Display:
     hours: float | None
     trials: int | None
     console: Console = field(default_factory=lambda: Console(stderr=True))
-    _began: float = field(default_factory=time.monotonic)
+    _began: float | None = None
     _ended: list[tuple[Trial, str]] = field(default_factory=list)
+    _counted: int = 0
     _standing: Standing | None = None
     _running: str = ""
     _live: Live | None = None
@@ -47,9 +48,10 @@ class Display:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def on_start(self, number: int, recipe: Recipe) -> None:
+        self._began = self._began or time.monotonic()
         self._running = f"{number:4d}  {recipe_line(recipe)}"
 
     def on_epoch(self, epoch: int, quality: float) -> None:
@@ -58,6 +60,7 @@ class Display:
 
     def on_end(self, trial: Trial, standing: Standing) -> None:
         line = self._line(trial, standing)
+        self._counted += trial.state != FAILED
         self._running, self._standing = "", standing
         self._ended = [*self._ended, (trial, line)][-RECENT:]
         if self._live is None:
@@ -74,7 +77,7 @@ class Display:
         return f"{head}  {ratios}  {place}"
 
     def _render(self) -> Group:
-        elapsed = time.monotonic() - self._began
+        elapsed = time.monotonic() - self._began if self._began else 0.0
         bar = Table.grid()
         bar.add_row(self._bar(elapsed))
         recent = Table.grid(padding=(0, 1))
@@ -95,7 +98,7 @@ class Display:
 
     def _bar(self, elapsed: float) -> ProgressBar:
         shares = [elapsed / (self.hours * 3600)] if self.hours else []
-        shares += [self._standing.counts()["trials"] / self.trials] if self.trials and self._standing else []
+        shares += [self._counted / self.trials] if self.trials else []
         return ProgressBar(total=1.0, completed=min(1.0, max(shares, default=0.0)), width=60)
 
 

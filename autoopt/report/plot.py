@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from autoopt.core.kpi import Kpi
-from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, Trial
+from autoopt.report.outcome import Outcome
 
 
-def front_plot(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None, path: Path) -> Path:
+def front_plot(outcome: Outcome, path: Path) -> Path:
     """All complete trials over the first two objectives (over the trial number where there is one), as PNG."""
-    objectives = [kpi for kpi in kpis if kpi.objective]
+    standing, champion = outcome.standing, outcome.champion
+    objectives = [kpi for kpi in outcome.kpis if kpi.objective]
     complete = [trial for trial in standing.trials if trial.state == COMPLETE]
     feasible = {trial.number for trial in standing.feasible}
     front = sorted(standing.front, key=lambda trial: _x(trial, objectives))
@@ -55,7 +56,8 @@ def front_plot(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25)
-    axes.legend(loc="best", frameon=False)
+    if complete:
+        axes.legend(loc="best", frameon=False)
     figure.savefig(path)
     return path
 

@@ -1,12 +1,9 @@
 """Numbers and recipes in words: one home for how the terminal, the page and MLflow's note say things."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
-from autoopt.core.standing import Standing
 from autoopt.core.trial import Trial
+from autoopt.report.outcome import Outcome
 
 
 def number(value: float) -> str:
@@ -14,7 +11,7 @@ def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def measured(name: str, m: Measurement, facts: Facts) -> str:
+def measured(m: Measurement, facts: Facts) -> str:
     """Shares as percent with points against the baseline, other units with the ratio to it."""
     if facts.unit == "share":
         points = "" if m.baseline is None else f" ({100 * (m.value - m.baseline):+.2f})"
@@ -56,24 +53,35 @@ def bound(kpi: Kpi) -> str:
     return f"{kpi.name} " + " and ".join(phrases[kind].format(f"{value:g}") for kind, value in kpi.bounds().items())
 
 
-def verdict(standing: Standing, kpis: tuple[Kpi, ...], champion: Trial | None, test: Mapping[str, Any] | None) -> str:
+def bounds(kpis: tuple[Kpi, ...]) -> str:
+    return "; ".join(bound(kpi) for kpi in kpis if kpi.bounds())
+
+
+def verdict(outcome: Outcome) -> str:
     """One sentence: what won and whether it holds, or what stands in the way."""
+    champion, miss = outcome.champion, outcome.standing.nearest_miss
     if champion is not None:
-        gains = ", ".join(f"{kpi.name} {_gain(kpi, champion)}" for kpi in kpis)
-        held = "" if test is None else f"; final exam on the test split {'passed' if test['passed'] else 'FAILED'}"
-        return f"Trial {champion.number} is the champion ({recipe_line(champion.recipe)}): {gains}{held}."
-    miss = standing.nearest_miss
+        gains = ", ".join(f"{kpi.name} {_gain(kpi, champion)}" for kpi in outcome.kpis)
+        return f"Trial {champion.number} is the champion ({recipe_line(champion.recipe)}): {gains}; {_exam(outcome)}."
+    if outcome.standing.feasible:
+        return "Some trials meet every bound, but none beats the baseline on any objective: no champion."
     if miss is None:
         return "No trial beyond the baseline is complete yet."
-    blocking = ", ".join(miss.blocking(kpis))
+    blocking = ", ".join(miss.blocking(outcome.kpis))
     nearest = f"Nearest miss: trial {miss.number} ({recipe_line(miss.recipe)}), blocked by {blocking}."
     return f"No trial meets every bound. {nearest}"
 
 
+def _exam(outcome: Outcome) -> str:
+    test = outcome.test
+    if test is None:
+        return "its final exam is not taken yet"
+    drop = f"{100 * test['value']:.2f}% against the baseline's {100 * test['baseline']:.2f}%"
+    return f"final exam on the test split {'passed' if test['passed'] else 'FAILED'}, {test['quality']} {drop}"
+
+
 def _gain(kpi: Kpi, trial: Trial) -> str:
     m = trial.measurements[kpi.name]
-    if m.baseline is None:
+    if m.baseline is None or m.ratio is None:
         return number(m.value)
-    if kpi.max_drop is not None or m.ratio is None:
-        return f"{m.value - m.baseline:+.4f}"
-    return f"{m.ratio:.3g}x"
+    return f"{m.value - m.baseline:+.4f}" if kpi.max_drop is not None else f"{m.ratio:.3g}x"

@@ -1,11 +1,10 @@
 """When to stop."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from autoopt.core.standing import Standing
-from autoopt.core.trial import FAILED
+from autoopt.core.trial import COMPLETE, FAILED, SCREENED
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,12 @@ def next_occurrence(until: str, now: datetime) -> datetime:
     return moment if moment > now else moment + timedelta(days=1)
 
 
-def spent(budget: Budget, standing: Standing, *, new_trials: int, searched_s: float, past_until: bool) -> str | None:
+def spent(budget: Budget, standing: Standing, *, since: int, searched_s: float, past_until: bool) -> str | None:
     """Why to stop now ('trials', 'hours', 'until', 'kpis', 'plateau'), or None to go on.
 
-    `new_trials` counts complete and screened trials, `searched_s` the seconds, of the session that the budget is for.
+    The budget is for a session: it began after `since` complete or screened trials and has searched for `searched_s`.
     """
+    new_trials = standing.count(COMPLETE) + standing.count(SCREENED) - since
     if budget.stop == "kpis" and standing.feasible:
         return "kpis"
     if budget.trials is not None and new_trials >= budget.trials:
@@ -41,18 +41,16 @@ def spent(budget: Budget, standing: Standing, *, new_trials: int, searched_s: fl
         return "hours"
     if past_until:
         return "until"
-    if budget.plateau is not None and trials_without_gain(standing) >= budget.plateau:
+    if budget.plateau is not None and trials_without_gain(standing, since) >= budget.plateau:
         return "plateau"
     return None
 
 
-def trials_without_gain(standing: Standing) -> int:
-    """Trials that ended since the youngest trial of the front joined; 0 while nothing is feasible.
+def trials_without_gain(standing: Standing, since: int) -> int:
+    """Trials that ended since the front last grew, or since the session began, which is after `since` trials.
 
-    A trial that joins the front is a gain in hypervolume; one that does not is none.
+    A trial that joins the front is a gain in hypervolume; one that does not is none. Failed trials do not count.
     """
-    if not standing.front:
-        return 0
-    youngest = max(trial.number for trial in standing.front)
-    ended: Sequence[int] = [trial.number for trial in standing.trials if trial.state != FAILED]
-    return sum(number > youngest for number in ended)
+    ended = [trial.number for trial in standing.trials if trial.state != FAILED]
+    youngest = max((trial.number for trial in standing.front), default=0)  # 0: the baseline is no trial without gain
+    return sum(number > youngest for number in ended[since:])

@@ -26,7 +26,7 @@ from autoopt.search.session import Session
 log = logging.getLogger(__name__)
 
 REPEATS_IN_A_ROW, FAILURES_IN_A_ROW = 50, 10
-STUBBORN = 5  # repeats in a row after which recipes are drawn at random: some samplers insist on the best point so far
+STUBBORN = 5  # repeats or failures in a row after which recipes are drawn at random: some samplers insist on a point
 WORST_VIOLATION = 1e9  # stands for infinity, which JSON and databases do not keep
 
 Evaluate = Callable[[Recipe, int], Evaluation]
@@ -58,7 +58,7 @@ class Search:
 def run_search(search: Search) -> str:
     """Search until the budget is spent; returns why it stopped: trials, hours, until, kpis, plateau or interrupt.
 
-    Raises AutooptError where the last FAILURES_IN_A_ROW trials all failed. Any other exception than TrialError and
+    Raises AutooptError where the first FAILURES_IN_A_ROW trials all failed. Any other exception than TrialError and
     MemoryError from `evaluate` is a bug: the trial is recorded as failed, then it is raised again.
     """
     trials = read_trials(search.study)
@@ -82,7 +82,7 @@ def _search(search: Search, session: Session, trials: list[Trial], until: dateti
         reason = spent(
             search.budget,
             now,
-            new_trials=session.new_trials(trials),
+            since=session.first_trials,
             searched_s=session.searched_s - session.first_s,
             past_until=past,
         )
@@ -93,9 +93,9 @@ def _search(search: Search, session: Session, trials: list[Trial], until: dateti
         if repeats >= REPEATS_IN_A_ROW:
             log.warning("the last %d recipes proposed had all been evaluated before: the space is exhausted", repeats)
             return "plateau"
-        if failures >= FAILURES_IN_A_ROW:
-            raise AutooptError(f"the last {failures} trials all failed, the last one with: {trials[-1].reason}")
-        trial = _next_trial(search, session, trials, stubborn=repeats >= STUBBORN)
+        if failures >= FAILURES_IN_A_ROW and now.count(COMPLETE) <= 1:
+            raise AutooptError(f"the first {failures} trials all failed, the last one with: {trials[-1].reason}")
+        trial = _next_trial(search, session, trials, stubborn=max(repeats, failures) >= STUBBORN)
         if trial is None:
             repeats += 1
             continue

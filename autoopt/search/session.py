@@ -38,9 +38,6 @@ class Session:
     def searched_s(self) -> float:
         return self._earlier_s + time.monotonic() - self._began
 
-    def new_trials(self, trials: list[Trial]) -> int:
-        return counted(trials) - self.first_trials
-
     def save(self, ended_by: str | None) -> None:
         """Called after each trial: a kill loses the running trial's seconds at most."""
         self.study.set_user_attr(SEARCHED_S, self.searched_s)

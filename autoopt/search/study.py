@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import uuid
 import warnings
 from collections.abc import Mapping
 from contextlib import closing
@@ -18,6 +19,8 @@ from autoopt.core.kpi import Kpi
 from autoopt.search.record import RECORD
 
 FINGERPRINT = "autoopt_fingerprint"
+IDENTITY = "autoopt_id"
+"""A random id: two studies of one name, begun on two machines or one after the other, are not the same study."""
 DATABASE = "study.db"
 
 
@@ -27,9 +30,10 @@ def open_study(folder: Path, name: str, kpis: tuple[Kpi, ...], fingerprint: Mapp
     A trial that was running when its process died is closed as failed, and its recipe waits to be tried again.
     """
     objectives = [kpi for kpi in kpis if kpi.objective]
+    storage = open_storage(folder)
     study = optuna.create_study(
-        study_name=name,
-        storage=open_storage(folder),
+        study_name=_name_inside(storage) or name,
+        storage=storage,
         directions=["minimize"] * len(objectives),  # Kpi.loss: smaller is better, whatever the measurement
         load_if_exists=True,
     )
@@ -37,6 +41,7 @@ def open_study(folder: Path, name: str, kpis: tuple[Kpi, ...], fingerprint: Mapp
     now = json.loads(json.dumps(fingerprint))
     if before is None:
         study.set_user_attr(FINGERPRINT, now)
+        study.set_user_attr(IDENTITY, uuid.uuid4().hex)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([f"{kpi.name} loss" for kpi in objectives])
@@ -48,7 +53,7 @@ def open_study(folder: Path, name: str, kpis: tuple[Kpi, ...], fingerprint: Mapp
 
 def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises ConfigError where a study was begun with something else, naming the first difference."""
-    if before != now:
+    if _flat(before) != _flat(now):
         raise ConfigError(
             f"study {name!r} was begun with {difference(before, now)}: type study=NAME for a new one, or go back"
         )
@@ -61,7 +66,17 @@ def load_study(folder: Path, name: str) -> optuna.Study:
         raise ConfigError(
             f"no study {name!r} in {folder.parent}. Known: {', '.join(others) or 'none yet: autoopt search begins one'}"
         )
-    return optuna.load_study(study_name=name, storage=open_storage(folder))
+    storage = open_storage(folder)
+    inside = _name_inside(storage)
+    if inside is None or not (folder / "config.yaml").is_file():
+        raise ConfigError(f"study {name!r} has not begun yet: try again in a moment")
+    return optuna.load_study(study_name=inside, storage=storage)
+
+
+def _name_inside(storage: RDBStorage) -> str | None:
+    """The name of the one study in a database: its folder may have been renamed since."""
+    names = optuna.get_all_study_names(storage)
+    return names[0] if names else None
 
 
 def open_storage(folder: Path) -> RDBStorage:
@@ -100,7 +115,7 @@ def requeue_orphans(study: optuna.Study) -> None:
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first entry that differs, as 'KEY=OLD, not NEW'."""
     a, b = _flat(before), _flat(now)
-    key = next(key for key in {**a, **b} if a.get(key) != b.get(key))
+    key = next(key for key in {**a, **b} if a.get(key) != b.get(key))  # the caller knows that there is one
     return f"{key}={_short(a.get(key))}, not {_short(b.get(key))}"
 
 
@@ -109,7 +124,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
-        else:
+        elif value is not None:  # null is the same as not there
             flat[f"{prefix}{key}"] = value
     return flat
 

@@ -33,15 +33,19 @@ def how_to_look(uri: str, experiment_id: str) -> str:
     return f"mlflow ui --backend-store-uri {uri}, then open http://127.0.0.1:5000{page}"
 
 
-def open_client(uri: str, outputs: Path) -> MlflowClient:
+def open_client(uri: str) -> MlflowClient:
     """A client whose store is ready. A fresh SQLite file is set up under a lock: two at once corrupt it for good."""
-    outputs.mkdir(parents=True, exist_ok=True)
-    with FileLock(outputs / ".mlflow.lock"):
+    if not uri.startswith("sqlite:///"):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_experiments(max_results=1)  # the first call creates the tables
-        if uri.startswith("sqlite:///"):
-            with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=60)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")  # the UI reads while the search writes
+        client.search_experiments(max_results=1)  # is it there?
+        return client
+    file = Path(uri.removeprefix("sqlite:///"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f"{file.name}.lock")):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)  # by now the tables are there
+        with closing(sqlite3.connect(file, timeout=60)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")  # the UI reads while the search writes
     return client
 
 

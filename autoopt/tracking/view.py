@@ -1,6 +1,7 @@
 """One parent run a study, one child run a trial: written as the search goes, completed at its end."""
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,9 +19,8 @@ from autoopt.tracking.store import how_to_look, open_client, open_experiment
 
 log = logging.getLogger(__name__)
 
-TROUBLE = (MlflowException, SQLAlchemyError, OSError)
+TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 STATUS = {COMPLETE: "FINISHED", SCREENED: "KILLED", FAILED: "FAILED"}
-CHILD_FILES = ("card.json", "recipe.yaml")
 
 
 class View:
@@ -40,18 +40,28 @@ class View:
         self._client, self._experiment_id, self.parent_id = client, experiment_id, parent_id
         self.how_to_look = how_to_look(uri, experiment_id)
         self._kpis, self._artifacts = kpis, artifacts
-        self._runs = self._existing_runs()
+        self._runs, self._whole = self._existing_runs()
         self._tags: dict[int, dict[str, str]] = {}
 
     @classmethod
     def open(
-        cls, uri: str, outputs: Path, task: str, study: str, kpis: tuple[Kpi, ...], artifacts: Callable[[int], Path]
+        cls,
+        uri: str,
+        outputs: Path,
+        task: str,
+        study: str,
+        identity: str,
+        kpis: tuple[Kpi, ...],
+        artifacts: Callable[[int], Path],
     ) -> "View":
-        """`artifacts(number)` is the folder of a trial's artifact, which need not exist. Raises one of TROUBLE."""
-        client = open_client(uri, outputs)
+        """The runs of the study `identity` (a random id: names repeat) in the experiment `task`.
+
+        `artifacts(number)` is the folder of a trial's artifact, which need not exist. Raises one of TROUBLE.
+        """
+        client = open_client(uri)
         experiment = open_experiment(client, task, uri, outputs)
-        found = client.search_runs([experiment.experiment_id], f"tags.`autoopt.study` = '{study}'", max_results=1)
-        tags = {"autoopt.study": study}
+        found = client.search_runs([experiment.experiment_id], f"tags.`autoopt.study_id` = '{identity}'", max_results=1)
+        tags = {"autoopt.study": study, "autoopt.study_id": identity}
         parent = found[0] if found else client.create_run(experiment.experiment_id, run_name=study, tags=tags)
         client.update_run(parent.info.run_id, status="RUNNING")
         return cls(uri, client, experiment.experiment_id, parent.info.run_id, kpis, artifacts)
@@ -83,28 +93,29 @@ class View:
             self._client.set_tag(self.parent_id, "mlflow.note.content", note[:8000])
             self._client.set_terminated(self.parent_id, status)
         except TROUBLE as error:
-            log.warning(
-                "MLflow is not complete (%s): the study is, and the next search or report on it writes the rest", error
-            )
+            log.warning("MLflow is not complete (%s): the study is, and the next search on it writes the rest", error)
             return False
         return True
 
-    def _existing_runs(self) -> dict[int, str]:
-        """Trial number -> run id, of the children that are already complete in MLflow."""
+    def _existing_runs(self) -> tuple[dict[int, str], set[int]]:
+        """Trial number -> run id of all children, and the numbers of those that were written to their end."""
         runs: dict[int, str] = {}
+        whole: set[int] = set()
         token = None
         while True:
-            query = f"tags.`mlflow.parentRunId` = '{self.parent_id}' and attributes.status != 'RUNNING'"
+            query = f"tags.`mlflow.parentRunId` = '{self.parent_id}'"
             page = self._client.search_runs([self._experiment_id], query, max_results=1000, page_token=token)
-            runs |= {
-                int(run.data.tags["autoopt.trial"]): run.info.run_id for run in page if "autoopt.trial" in run.data.tags
-            }
+            for run in page:
+                number = int(run.data.tags["autoopt.trial"])
+                runs[number] = run.info.run_id
+                if run.info.status != "RUNNING":
+                    whole.add(number)
             token = page.token
             if not token:
-                return runs
+                return runs, whole
 
     def _write(self, trial: Trial) -> None:
-        if trial.number in self._runs:
+        if trial.number in self._whole:
             return
         now = int(time.time() * 1000)
         spent = int(sum(trial.evaluation.seconds.values()) * 1000) if trial.evaluation else 0
@@ -114,14 +125,17 @@ class View:
                 "autoopt.reason": trial.reason[:4000],
                 "mlflow.note.content": f"**{trial.state}**: {trial.reason[:4000]}",
             }
-        run = self._client.create_run(self._experiment_id, start_time=now - spent, tags=tags, run_name=run_name(trial))
-        run_id = run.info.run_id
+        if trial.number not in self._runs:  # else it was begun before a hiccup or a kill, and is finished now
+            name, start = run_name(trial), now - spent
+            run = self._client.create_run(self._experiment_id, start_time=start, tags=tags, run_name=name)
+            self._runs[trial.number] = run.info.run_id
+        run_id = self._runs[trial.number]
         params = [Param(name, str(value)) for name, value in trial.recipe.to_dict().items()]
         self._client.log_batch(run_id, metrics=metrics(trial, self._kpis, now), params=params)
-        for name in CHILD_FILES:
-            self._log_file(run_id, self._artifacts(trial.number) / name)
+        self._client.log_text(run_id, trial.recipe.to_yaml(), "recipe.yaml")
+        self._log_file(run_id, self._artifacts(trial.number) / "card.json")
         self._client.set_terminated(run_id, STATUS[trial.state], end_time=now)
-        self._runs[trial.number] = run_id
+        self._whole.add(trial.number)
 
     def _tag(self, standing: Standing) -> None:
         """Bring feasible, pareto and rank up to date, touching only what has changed."""

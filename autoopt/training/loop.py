@@ -71,7 +71,7 @@ def train(pruned: Pruned, task: Task, logits: Tensor, recipe: Recipe, *, seed: i
         quality = module_quality(model, task.validation)
         curve.append(quality)
         hooks.on_epoch(epoch + 1, quality)
-        if (epoch + 1) / recipe.epochs >= pruned.settled_at and quality > best:
+        if epoch / recipe.epochs >= pruned.settled_at and quality > best:
             best, best_weights = quality, {name: value.clone() for name, value in model.state_dict().items()}
     if best_weights is not None:
         model.load_state_dict(best_weights)

@@ -1,8 +1,8 @@
 """Training optimizers.
 
 A member builds an optimizer: `(model, recipe) -> Optimizer`, reading from the recipe the knobs that its row names.
-Weights of two and more dimensions decay, biases and gains do not. Add one = one function, one line here, its
-learning-rate range and its name in conf/space.
+Weights of two and more dimensions decay, biases and gains do not (nor, under muon, embeddings and the last layer).
+Add one = one function, one line here, its learning-rate range and its name in conf/space.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def decay_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Two parameter groups: with the recipe's weight decay, and without."""
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
-    return [{"params": matrices, "weight_decay": recipe.weight_decay or 0.0}, {"params": vectors, "weight_decay": 0.0}]
+    return [{"params": matrices, **_given(recipe, "weight_decay")}, {"params": vectors, "weight_decay": 0.0}]
 
 
 def sgd(model: nn.Module, recipe: Recipe) -> Optimizer:
@@ -94,12 +94,10 @@ def muon(model: nn.Module, recipe: Recipe) -> Optimizer:
     hidden = [p for p in matrices[:-1] if id(p) not in embeddings]
     kept = {id(p) for p in hidden}
     others = [p for p in model.parameters() if id(p) not in kept]
-    decay, lr = recipe.weight_decay or 0.0, _lr(recipe)
+    lr = _lr(recipe)
     groups: list[dict[str, Any]] = [{"params": others, "lr": lr, "weight_decay": 0.0, "use_muon": False}]
     if hidden:
-        groups.append(
-            {"params": hidden, "lr": lr, "weight_decay": decay, "momentum": recipe.momentum or 0.0, "use_muon": True}
-        )
+        groups.append({"params": hidden, "lr": lr, "use_muon": True, **_given(recipe, "weight_decay", "momentum")})
     return pytorch_optimizer.Muon(groups, use_adjusted_lr=True)  # type: ignore[no-any-return]
 
 
@@ -111,6 +109,11 @@ def schedule_free_adamw(model: nn.Module, recipe: Recipe) -> Optimizer:
 def lion(model: nn.Module, recipe: Recipe) -> Optimizer:
     """Sign of an interpolated momentum (Chen et al. 2023, arXiv:2302.06675)."""
     return pytorch_optimizer.Lion(decay_groups(model, recipe), lr=_lr(recipe), betas=_betas(recipe))  # type: ignore[no-any-return]
+
+
+def _given(recipe: Recipe, *names: str) -> dict[str, float]:
+    """Those of the recipe's knobs that it sets; for the others the library's default holds."""
+    return {name: getattr(recipe, name) for name in names if getattr(recipe, name) is not None}
 
 
 def _lr(recipe: Recipe) -> float:

@@ -44,6 +44,14 @@ def test_a_server_that_is_down_is_a_warning(tmp_path: Path) -> None:
     assert finding.status == "warning"
 
 
+def test_whatever_a_check_raises_is_its_finding() -> None:
+    def broken() -> doctor.Finding:
+        raise ImportError("no module named torch [/usr]")
+
+    finding = doctor._survive(broken)
+    assert (finding.status, finding.detail) == ("error", "ImportError: no module named torch [/usr]")
+
+
 def test_a_space_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     settings = load_settings([f"outputs={tmp_path}", "space.student=cnn", "space.quantization=weight_only_int8"])
     finding = doctor._configuration(settings)

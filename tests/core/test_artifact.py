@@ -49,3 +49,21 @@ def test_writing_again_replaces_all_of_it(folder: Path, tmp_path: Path) -> None:
     assert artifact.verify(folder) == {"a": 2}
     assert not (folder / "stray").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "other.onnx", "some.onnx"]
+
+
+def test_a_crash_between_the_renames_loses_neither(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = Path.rename, []
+
+    def rename(self: Path, target: Path) -> Path:
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        artifact.write(folder, tmp_path / "some.onnx", BASELINE, {"a": 2})
+    assert artifact.verify(folder.with_name("made.old")) == {"a": 1}
+    assert artifact.verify(folder.with_name("made.new")) == {"a": 2}

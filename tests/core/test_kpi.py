@@ -46,6 +46,15 @@ def test_a_ratio_bound_is_met_exactly_where_the_violation_is_not_above_zero(
     assert (violation <= 0) == (value / baseline <= bound)
 
 
+def test_a_drop_of_exactly_the_bound_is_met_whatever_the_rounding() -> None:
+    kpi = Kpi("accuracy", True, max_drop=0.015)
+    for right in range(2000, 3000):
+        at = Measurement((right - 45) / 3000, right / 3000)
+        past = Measurement((right - 46) / 3000, right / 3000)
+        assert kpi.violations(at)["max_drop"] <= 0
+        assert kpi.violations(past)["max_drop"] > 0
+
+
 def test_kpi_score_is_the_mean_log_improvement_of_feasible_trials() -> None:
     measured = {"accuracy": Measurement(0.9, 0.9), "latency_p95_ms": Measurement(1.0, 4.0)}
     assert kpi_score([ACCURACY, LATENCY], measured) == pytest.approx(math.log(4) / 2)

@@ -52,6 +52,20 @@ def test_the_nearest_miss_is_named_with_what_blocks_it() -> None:
     assert now.nearest_miss.blocking(KPIS) == ["latency_p95_ms", "size_mb"]
 
 
+def test_the_baseline_is_never_a_candidate() -> None:
+    now = standing([trial(0, 0.9, 0.4), trial(1, 0.9, 0.45), trial(2, 0.89, 0.3)], KPIS)
+    assert [t.number for t in now.feasible] == [2, 1]
+    assert [t.number for t in now.front] == [2], "trial 1 is beaten by the baseline itself"
+    assert now.first_feasible_s == 10.0
+
+
+def test_trials_that_are_no_better_than_the_baseline_are_ranked_too() -> None:
+    kpis = (Kpi("accuracy", True, objective=True), Kpi("size_mb", False, max=2.0))
+    now = standing([trial(0, 0.9, 1.0, 5.0), trial(1, 0.7, 1.0), trial(2, 0.8, 1.0)], kpis)
+    assert [t.number for t in now.feasible] == [2, 1]
+    assert [t.score(kpis) for t in now.feasible] == [0.0, 0.0]
+
+
 def test_an_empty_study_stands_nowhere() -> None:
     now = standing([], KPIS)
     assert now.counts()["trials"] == 0

@@ -51,6 +51,23 @@ def test_structured_methods_shrink_the_residual_teacher_as_a_whole(method: str, 
     assert pruned.eval()(digits.train.inputs[:3]).shape == (3, 10)
 
 
+def widths(model: nn.Module) -> list[int]:
+    return [m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d)]
+
+
+@pytest.mark.parametrize("method", STRUCTURED)
+def test_a_higher_ratio_never_leaves_a_layer_wider(method: str, digits: Task) -> None:
+    torch.manual_seed(0)
+    teacher = digits.build_teacher()
+    before = widths(teacher)
+    for amount in (0.1, 0.3, 0.5, 0.7, 0.85, 0.9, 0.95, 0.99):
+        after = widths(prune(method, teacher, digits, amount).model)
+        assert all(b <= a for a, b in zip(before, after, strict=True))
+        assert all(width % 8 == 0 and width > 0 for width in after)
+        before = after
+    assert set(before) == {8}
+
+
 def test_taylor_and_magnitude_choose_different_channels(digits: Task, trained: dict[str, nn.Module]) -> None:
     outputs = [
         prune(method, trained["cnn"], digits, 0.5).model.eval()(digits.train.inputs[:3]) for method in STRUCTURED

@@ -1,15 +1,18 @@
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from autoopt.core.kpi import Facts, Measurement
+from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import BASELINE, Recipe
-from autoopt.core.standing import Standing, standing
+from autoopt.core.standing import standing
 from autoopt.core.trial import COMPLETE, FAILED, Evaluation, Trial
 from autoopt.report.document import document
 from autoopt.report.live import Display
+from autoopt.report.outcome import Outcome
 from autoopt.report.page import note, page
 from autoopt.report.plot import front_plot
 from autoopt.report.table import table
@@ -26,48 +29,45 @@ def trial(number: int, accuracy: float, latency: float, **fields: object) -> Tri
     return Trial(number, COMPLETE, recipe, Evaluation(values, {"train": 3.0, "measure": 1.0}), ended_at_s=number)
 
 
-@pytest.fixture
-def now() -> Standing:
-    failed = Trial(3, FAILED, Recipe("mlp", "none", "none"), reason="the loss became <nan>")
-    return standing([trial(0, 0.95, 2.0), trial(1, 0.94, 0.5), trial(2, 0.945, 0.8), failed], KPIS)
+FAILURE = Trial(3, FAILED, Recipe("mlp", "none", "none"), reason="the loss became <nan> [/usr/lib/x]")
+
+
+def outcome(
+    *trials: Trial, folder: Path = Path("/o/s"), test: dict | None = TEST, kpis: tuple[Kpi, ...] = KPIS
+) -> Outcome:
+    return Outcome("<s>", folder, standing(trials, kpis), kpis, FACTS, test, "trials", 12.0)
 
 
 @pytest.fixture
-def infeasible() -> Standing:
-    return standing([trial(0, 0.95, 2.0), trial(1, 0.6, 0.5)], KPIS)
+def good() -> Outcome:
+    return outcome(trial(0, 0.95, 2.0), trial(1, 0.94, 0.5), trial(2, 0.945, 0.8), FAILURE)
 
 
-def rendered(now: Standing, champion: Trial | None) -> str:
-    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(table(now, KPIS, FACTS, champion))
-    console.file.close()
+@pytest.fixture
+def infeasible() -> Outcome:
+    return outcome(trial(0, 0.95, 2.0), trial(1, 0.6, 0.5), test=None)
+
+
+def rendered(at: Outcome) -> str:
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(table(at))
     return console.export_text()
 
 
-def test_the_table_has_baseline_champion_and_front(now: Standing) -> None:
-    text = rendered(now, now.front[0])
+def test_the_table_has_baseline_champion_and_front(good: Outcome) -> None:
+    text = rendered(good)
     assert "baseline" in text
     champion, front = ([cell.strip() for cell in line.split("│")] for line in text.splitlines() if "cnn" in line)
     assert champion[1:6] == ["1", "champion", "cnn x1.5 · int8_static", "94.00% (-1.00)", "0.5 (0.25x)"]
     assert front[1:3] == ["2", "front"]
 
 
-def test_the_table_shows_the_nearest_miss_where_nothing_is_feasible(infeasible: Standing) -> None:
-    assert "nearest miss" in rendered(infeasible, None)
+def test_the_table_shows_the_nearest_miss_where_nothing_is_feasible(infeasible: Outcome) -> None:
+    assert "nearest miss" in rendered(infeasible)
 
 
-def test_the_document_has_the_promised_keys(now: Standing, tmp_path: Path) -> None:
-    made = document(
-        study="s",
-        stopped_by="trials",
-        seconds=12.0,
-        standing=now,
-        kpis=KPIS,
-        champion=now.front[0],
-        test=TEST,
-        path=tmp_path,
-        outputs=tmp_path,
-    )
+def test_the_document_has_the_promised_keys(good: Outcome) -> None:
+    made = document(good)
     assert json.loads(json.dumps(made)) == made
     assert list(made) == [
         *("study", "stopped_by", "trials", "complete", "screened", "failed", "feasible", "seconds"),
@@ -77,96 +77,84 @@ def test_the_document_has_the_promised_keys(now: Standing, tmp_path: Path) -> No
     assert made["seconds_to_first_feasible"] == 1
     assert set(made["champion"]) == {"trial", "kpi_score", "recipe", "measurements", "ratios", "test", "path"}
     assert made["champion"]["ratios"]["latency_p95_ms"] == 0.25
+    assert made["champion"]["path"] == "/o/s/champion"
     assert made["nearest_miss"] is None
+    assert made["outputs"] == "/o"
 
 
-def test_the_document_of_an_infeasible_study_names_what_blocks(infeasible: Standing, tmp_path: Path) -> None:
-    made = document(
-        study="s",
-        stopped_by=None,
-        seconds=1.0,
-        standing=infeasible,
-        kpis=KPIS,
-        champion=None,
-        test=None,
-        path=None,
-        outputs=tmp_path,
-    )
+def test_the_document_of_an_infeasible_study_names_what_blocks(infeasible: Outcome) -> None:
+    made = document(infeasible)
     assert made["champion"] is None
     assert (made["nearest_miss"]["trial"], made["nearest_miss"]["blocking"]) == (1, ["accuracy"])
 
 
-def test_the_page_is_one_file_that_says_who_won(now: Standing, tmp_path: Path) -> None:
-    plot = front_plot(now, KPIS, now.front[0], tmp_path / "front.png")
-    text = page("<study>", now, KPIS, FACTS, now.front[0], TEST, plot)
-    assert "<h1>&lt;study&gt;</h1>" in text
+def test_the_page_is_one_file_that_says_who_won(good: Outcome, tmp_path: Path) -> None:
+    text = page(good, front_plot(good, tmp_path / "front.png"))
+    assert "<h1>&lt;s&gt;</h1>" in text
     assert "Trial 1 is the champion" in text
+    assert "final exam on the test split passed, accuracy 93.00% against the baseline&#x27;s 95.00%" in text
     assert "the loss became &lt;nan&gt;" in text
     assert "data:image/png;base64," in text
     assert "train</td><td>9.0 s</td><td>75%" in text
-    assert "http://" not in text
-    assert "https://" not in text
-    assert "<script" not in text
+    for outside in ("http://", "https://", "<script"):
+        assert outside not in text
 
 
-def test_the_plot_is_drawn_for_one_and_two_objectives(now: Standing, infeasible: Standing, tmp_path: Path) -> None:
-    for name, at, kpis in (("a", now, KPIS), ("b", infeasible, KPIS), ("c", now, KPIS[:1])):
-        path = front_plot(at, kpis, at.front[0] if at.front else None, tmp_path / f"{name}.png")
-        assert path.read_bytes().startswith(b"\x89PNG")
-    assert len({(tmp_path / f"{name}.png").read_bytes() for name in "abc"}) == 3
+def test_the_plot_is_drawn_for_any_number_of_trials_and_objectives(
+    good: Outcome, infeasible: Outcome, tmp_path: Path
+) -> None:
+    one = outcome(trial(0, 0.95, 2.0), trial(1, 0.94, 0.5), kpis=KPIS[:1])
+    pictures = [front_plot(at, tmp_path / "f.png").read_bytes() for at in (good, infeasible, one, outcome())]
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+    assert len(set(pictures)) == 4
 
 
-def test_the_note_is_a_markdown_table(now: Standing) -> None:
-    lines = note("s", now, KPIS, FACTS, now.front[0], TEST).splitlines()
-    rows = [line for line in lines if line.startswith("|")]
+def test_the_note_is_a_markdown_table(good: Outcome) -> None:
+    rows = [line for line in note(good).splitlines() if line.startswith("|")]
     assert len({row.count("|") for row in rows}) == 1
     assert [row.split("|")[2].strip() for row in rows[2:]] == ["baseline", "champion", "front"]
 
 
-def test_words(now: Standing, infeasible: Standing) -> None:
+def test_words() -> None:
     assert bound(KPIS[0]) == "accuracy at most 0.05 worse than the baseline"
     assert bound(KPIS[1]) == "latency_p95_ms <= 0.5x the baseline"
-    assert measured("accuracy", Measurement(0.9, 0.92), FACTS["accuracy"]) == "90.00% (-2.00)"
-    assert measured("latency_p95_ms", Measurement(1234.5, 2469.0), FACTS["latency_p95_ms"]) == "1234 (0.5x)"
-    recipe = Recipe(
-        "cnn",
-        "structured_taylor",
-        "int8_static",
-        width=2,
-        pruning_ratio=0.5,
-        epochs=3,
-        optimizer="sgd",
-        learning_rate=0.1,
-        calibration="minmax",
-    )
+    assert measured(Measurement(0.9, 0.92), FACTS["accuracy"]) == "90.00% (-2.00)"
+    assert measured(Measurement(1234.5, 2469.0), FACTS["latency_p95_ms"]) == "1234 (0.5x)"
+    fields = {"width": 2, "pruning_ratio": 0.5, "epochs": 3, "optimizer": "sgd", "learning_rate": 0.1}
+    recipe = Recipe("cnn", "structured_taylor", "int8_static", calibration="minmax", **fields)
     assert recipe_line(recipe) == "cnn x2 · structured_taylor 0.5 · int8_static/minmax · sgd 0.1, 3 epochs"
-    assert "final exam on the test split passed" in verdict(now, KPIS, now.front[0], TEST)
-    assert "FAILED" in verdict(now, KPIS, now.front[0], {**TEST, "passed": False})
-    assert verdict(infeasible, KPIS, None, None).endswith("blocked by accuracy.")
 
 
-def test_without_a_terminal_the_display_prints_a_line_a_trial(
-    now: Standing, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verdict_covers_every_case(good: Outcome, infeasible: Outcome) -> None:
+    assert "final exam on the test split passed" in verdict(good)
+    assert "final exam on the test split FAILED" in verdict(replace(good, test={**TEST, "passed": False}))
+    assert "not taken yet" in verdict(replace(good, test=None))
+    assert verdict(infeasible).endswith("blocked by accuracy.")
+    assert verdict(outcome(trial(0, 0.95, 2.0))) == "No trial beyond the baseline is complete yet."
+    no_better = outcome(trial(0, 0.95, 0.9), trial(1, 0.94, 0.95))
+    assert verdict(no_better).endswith("none beats the baseline on any objective: no champion.")
+
+
+def test_without_a_terminal_a_line_a_trial_is_printed(good: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
     with Display("s", KPIS, 1.0, None) as display:
-        for ended in now.trials:
+        for ended in good.standing.trials:
             display.on_start(ended.number, ended.recipe)
-            display.on_end(ended, now)
+            display.on_end(ended, good.standing)
     captured = capsys.readouterr()
     assert captured.out == ""
     lines = captured.err.strip().splitlines()
     assert len(lines) == 4
     assert lines[0].endswith("misses latency_p95_ms")
     assert lines[1].endswith("on the front")
-    assert lines[3].endswith("failed: the loss became <nan>")
+    assert lines[3].endswith("failed: the loss became <nan> [/usr/lib/x]")
 
 
-def test_in_a_terminal_the_display_shows_the_running_trial(now: Standing, tmp_path: Path) -> None:
+def test_in_a_terminal_the_display_shows_the_running_trial(good: Outcome, tmp_path: Path) -> None:
     with (tmp_path / "screen").open("w") as file:
         console = Console(file=file, force_terminal=True, width=120)
         with Display("s", KPIS, 1.0, 10, console=console) as display:
-            display.on_end(now.trials[1], now)
-            display.on_start(2, now.trials[2].recipe)
+            display.on_end(good.standing.trials[1], good.standing)
+            display.on_start(2, good.standing.trials[2].recipe)
             display.on_epoch(1, 0.91)
             console.print(display._render())
     text = (tmp_path / "screen").read_text()

@@ -21,13 +21,18 @@ def now(*trials: Trial) -> Standing:
 
 
 def ask(budget: Budget, at: Standing, **changes: object) -> str | None:
-    state = {"new_trials": 0, "searched_s": 0.0, "past_until": False, **changes}
+    state = {"since": 0, "searched_s": 0.0, "past_until": False, **changes}
     return spent(budget, at, **state)  # type: ignore[arg-type]
 
 
+BASELINE = trial(0, 0.95, 1.0)
+GOOD, WORSE, BROKEN = trial(1, 0.94, 0.3), [trial(2, 0.93, 0.4), trial(3, 0.5, 0.1)], trial(4, 0, 0, FAILED)
+
+
 def test_trials_stop_at_the_number_not_after_it() -> None:
-    assert ask(Budget(trials=3), now(), new_trials=2) is None
-    assert ask(Budget(trials=3), now(), new_trials=3) == "trials"
+    assert ask(Budget(trials=3), now(BASELINE, GOOD, BROKEN)) is None
+    assert ask(Budget(trials=3), now(BASELINE, GOOD, WORSE[0], BROKEN)) == "trials"
+    assert ask(Budget(trials=3), now(BASELINE, GOOD, *WORSE), since=2) is None
 
 
 def test_hours_and_until() -> None:
@@ -37,24 +42,32 @@ def test_hours_and_until() -> None:
 
 
 def test_kpis_stop_as_soon_as_a_trial_is_feasible() -> None:
-    budget = Budget(trials=9, stop="kpis")
-    assert ask(budget, now(trial(0, 0.95, 1.0))) is None
-    assert ask(budget, now(trial(0, 0.95, 1.0), trial(1, 0.94, 0.3))) == "kpis"
-    assert ask(Budget(trials=9), now(trial(1, 0.94, 0.3))) is None
+    assert ask(Budget(trials=9, stop="kpis"), now(BASELINE)) is None
+    assert ask(Budget(trials=9, stop="kpis"), now(BASELINE, GOOD)) == "kpis"
+    assert ask(Budget(trials=9), now(GOOD)) is None
+
+
+def test_a_baseline_that_meets_the_kpis_is_no_reason_to_stop() -> None:
+    assert ask(Budget(trials=9, stop="kpis"), now(trial(0, 0.95, 0.4))) is None
 
 
 def test_a_plateau_counts_ended_trials_since_the_front_last_grew() -> None:
-    base = [trial(0, 0.95, 1.0), trial(1, 0.94, 0.3)]
-    assert trials_without_gain(now(*base)) == 0
-    worse = [trial(2, 0.93, 0.4), trial(3, 0.5, 0.1), trial(4, 0, 0, FAILED)]
-    assert trials_without_gain(now(*base, *worse)) == 2
-    assert trials_without_gain(now(*base, *worse, trial(5, 0.93, 0.2))) == 0
-    assert ask(Budget(plateau=2), now(*base, *worse)) == "plateau"
-    assert ask(Budget(plateau=3), now(*base, *worse)) is None
+    assert trials_without_gain(now(BASELINE, GOOD), 0) == 0
+    assert trials_without_gain(now(BASELINE, GOOD, *WORSE, BROKEN), 0) == 2
+    assert trials_without_gain(now(BASELINE, GOOD, *WORSE, BROKEN, trial(5, 0.93, 0.2)), 0) == 0
+    assert ask(Budget(plateau=2), now(BASELINE, GOOD, *WORSE, BROKEN)) == "plateau"
+    assert ask(Budget(plateau=3), now(BASELINE, GOOD, *WORSE, BROKEN)) is None
 
 
-def test_no_plateau_while_nothing_is_feasible() -> None:
-    assert ask(Budget(plateau=1), now(trial(0, 0.95, 1.0), trial(1, 0.5, 1.0), trial(2, 0.5, 1.0))) is None
+def test_a_plateau_also_ends_a_search_that_finds_nothing() -> None:
+    assert ask(Budget(plateau=2), now(BASELINE, WORSE[1])) is None
+    assert ask(Budget(plateau=2), now(BASELINE, WORSE[1], trial(4, 0.4, 0.1))) == "plateau"
+
+
+def test_a_plateau_counts_from_the_beginning_of_the_session() -> None:
+    at = now(BASELINE, GOOD, *WORSE, trial(5, 0.5, 0.1))
+    assert trials_without_gain(at, 0) == 3
+    assert trials_without_gain(at, 4) == 1
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,26 @@ def test_reading_a_study_that_is_not_there_names_the_others(tmp_path: Path) -> N
     assert not (tmp_path / "two").exists()
 
 
+def test_null_is_the_same_as_not_there(tmp_path: Path) -> None:
+    begin(tmp_path, fingerprint={"kpis": {"a": {"min": None, "max": 1}}})
+    run_search(make_search(begin(tmp_path, fingerprint={"kpis": {"a": {"max": 1}}})))
+    begin(tmp_path, fingerprint={"kpis": {"a": {"max": 1, "weight": None}}})
+
+
+def test_a_study_whose_folder_was_renamed_is_still_the_study(tmp_path: Path) -> None:
+    run_search(make_search(begin(tmp_path / "old", name="old")))
+    (tmp_path / "old" / "config.yaml").write_text("{}")
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert len(read_trials(load_study(tmp_path / "new", "new"))) == 20
+    assert len(read_trials(begin(tmp_path / "new", name="new"))) == 20
+
+
+def test_a_study_without_configuration_has_not_begun(tmp_path: Path) -> None:
+    begin(tmp_path / "s", name="s")
+    with pytest.raises(ConfigError, match="study 's' has not begun yet"):
+        load_study(tmp_path / "s", "s")
+
+
 def _hold(folder: Path, ready: "multiprocessing.synchronize.Event", done: "multiprocessing.synchronize.Event") -> None:
     with lock_study(folder, "table"):
         ready.set()

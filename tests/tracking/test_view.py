@@ -9,6 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from autoopt.core.standing import Standing, standing
 from autoopt.core.trial import FAILED, Trial
+from autoopt.search.budget import Budget
 from autoopt.search.loop import Watch, run_search
 from autoopt.search.record import read_trials
 from autoopt.tracking.store import default_uri, open_client
@@ -25,10 +26,9 @@ def artifacts(folder: Path, number: int) -> Path:
     return made
 
 
-def open_view(outputs: Path, study: str = "table") -> View:
-    return View.open(
-        default_uri(outputs), outputs, "toy", study, KPIS, lambda number: artifacts(outputs / "trials", number)
-    )
+def open_view(outputs: Path, identity: str = "some-id") -> View:
+    trials = outputs / "trials"
+    return View.open(default_uri(outputs), outputs, "toy", "table", identity, KPIS, lambda n: artifacts(trials, n))
 
 
 @pytest.fixture(scope="module")
@@ -180,8 +180,47 @@ def test_a_view_that_stays_down_says_so_and_loses_no_trial(tmp_path: Path, monke
     assert view.finish(standing(trials, KPIS), "", [], {}, "FINISHED") is False
 
 
+@pytest.mark.parametrize("method", ["log_batch", "log_text", "set_terminated"])
+def test_a_run_that_was_begun_is_finished_not_written_twice(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = begin(tmp_path / "table")
+    view = open_view(tmp_path)
+    calls = iter(range(10**6))
+    real = getattr(MlflowClient, method)
+
+    def flaky(self: MlflowClient, *args: object, **kwargs: object) -> object:
+        if 3 <= next(calls) < 9:
+            raise MlflowException("a hiccup")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, method, flaky)
+    run_search(make_search(study, watch=Watch(on_end=view.add)))
+    monkeypatch.undo()
+    # Another process goes on: what was begun is known to it from the store alone.
+    again = open_view(tmp_path)
+    trials = read_trials(study)
+    assert again.finish(standing(trials, KPIS), "", [], {}, "FINISHED")
+    client = client_of(tmp_path)
+    experiment = client.get_experiment_by_name("toy")
+    runs = client.search_runs([experiment.experiment_id], "tags.`autoopt.trial` != 'none'")
+    assert sorted(int(run.data.tags["autoopt.trial"]) for run in runs) == [trial.number for trial in trials]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_another_study_of_the_same_name_has_runs_of_its_own(tmp_path: Path) -> None:
+    for identity in ("first", "second"):
+        study = begin(tmp_path / identity)
+        view = open_view(tmp_path, identity)
+        run_search(make_search(study, watch=Watch(on_end=view.add), budget=Budget(trials=3)))
+    client = client_of(tmp_path)
+    experiment = client.get_experiment_by_name("toy")
+    assert len(client.search_runs([experiment.experiment_id], "tags.`autoopt.study` = 'table'")) == 2
+    assert len(client.search_runs([experiment.experiment_id], "tags.`autoopt.trial` != 'none'")) == 6
+
+
 def _open(outputs: Path) -> None:
-    open_client(default_uri(outputs), outputs)
+    open_client(default_uri(outputs))
 
 
 def test_a_fresh_store_survives_four_processes_at_once(tmp_path: Path) -> None:

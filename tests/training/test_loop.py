@@ -79,15 +79,21 @@ def test_distillation_follows_the_teacher_and_not_the_labels(digits: Task) -> No
     assert (predicted == (digits.validation.targets + 1) % 10).float().mean() > 0.8
 
 
-def test_an_epoch_before_the_final_sparsity_is_never_kept(digits: Task, trained: dict[str, nn.Module]) -> None:
+@pytest.mark.parametrize(("epochs", "batch"), [(4, 64), (2, 1197), (1, 64)])
+def test_an_epoch_before_the_final_sparsity_is_never_kept(
+    epochs: int, batch: int, digits: Task, trained: dict[str, nn.Module]
+) -> None:
     pruned = METHODS["unstructured_magnitude"].prune(
         copy.deepcopy(trained["mlp"]), digits.train.inputs[:8], digits.train.targets[:8], 0.95
     )
-    curve = train(pruned, digits, no_logits(digits), make_recipe(epochs=4), seed=0, hooks=Hooks())
+    curve = train(
+        pruned, digits, no_logits(digits), make_recipe(epochs=epochs, batch_size=batch), seed=0, hooks=Hooks()
+    )
     weights = [m.weight for m in pruned.model.modules() if isinstance(m, nn.Linear)]
     share = sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
     assert share == pytest.approx(0.95, abs=0.01)
-    assert module_quality(pruned.model, digits.validation) == max(curve[1:])
+    if epochs > 1:
+        assert module_quality(pruned.model, digits.validation) == max(curve[epochs // 2 :])
 
 
 def test_a_last_batch_of_one_is_passed_over(digits: Task) -> None:

@@ -1,0 +1,66 @@
+"""What search and report have in common: reading the study, and telling what it has come to."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from optuna import Study
+from rich.console import Console
+
+from autoopt.champion.exam import taken_exam
+from autoopt.config import Settings
+from autoopt.core import artifact
+from autoopt.core.kpi import Kpi
+from autoopt.core.standing import standing
+from autoopt.measurements import FACTS
+from autoopt.report.document import document
+from autoopt.report.outcome import Outcome
+from autoopt.report.page import page
+from autoopt.report.plot import front_plot
+from autoopt.report.table import table
+from autoopt.report.words import verdict
+from autoopt.search.record import read_trials
+from autoopt.search.session import last_ended
+
+PIPE_WIDTH = 140
+
+
+def read_outcome(settings: Settings, study: Study, kpis: tuple[Kpi, ...]) -> Outcome:
+    """The study as it stands, with the champion's exam where it was taken."""
+    now, ended = standing(read_trials(study), kpis), last_ended(study)
+    return Outcome(
+        study=settings.study,
+        folder=settings.folder,
+        standing=now,
+        kpis=kpis,
+        facts=FACTS,
+        test=taken_exam(study, now.front[0].number) if now.front else None,
+        stopped_by=ended.stopped_by,
+        seconds=ended.searched_s,
+    )
+
+
+def write_report(outcome: Outcome) -> list[Path]:
+    """front.png and report.html in the study's folder."""
+    plot = front_plot(outcome, outcome.folder / "front.png")
+    html = outcome.folder / "report.html"
+    artifact.write_atomically(html, page(outcome, plot))
+    return [html, plot]
+
+
+def tell(outcome: Outcome, *, hints: Sequence[str] = ()) -> None:
+    """Table, verdict and hints for people, then the JSON document as the last line of stdout."""
+    console = stdout_console()
+    console.print(table(outcome))
+    console.print(verdict(outcome), highlight=False, markup=False)
+    for hint in (f"report: {outcome.folder / 'report.html'}", *hints):
+        console.print(hint, highlight=False, markup=False, soft_wrap=True)
+    print(json.dumps(document(outcome)))
+    sys.stdout.flush()
+
+
+def stdout_console() -> Console:
+    """As wide as the terminal; wide enough for the table where stdout is a file or a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
