@@ -2,7 +2,6 @@
 
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
-from autoopt.core.trial import Trial
 from autoopt.report.outcome import Outcome
 
 
@@ -61,7 +60,8 @@ def verdict(outcome: Outcome) -> str:
     """One sentence: what won and whether it holds, or what stands in the way."""
     champion, miss = outcome.champion, outcome.standing.nearest_miss
     if champion is not None:
-        gains = ", ".join(f"{kpi.name} {_gain(kpi, champion)}" for kpi in outcome.kpis)
+        measurements, facts = champion.measurements, outcome.facts
+        gains = ", ".join(f"{kpi.name} {_gain(measurements[kpi.name], facts[kpi.name])}" for kpi in outcome.kpis)
         return f"Trial {champion.number} is the champion ({recipe_line(champion.recipe)}): {gains}; {_exam(outcome)}."
     if outcome.standing.feasible:
         return "Some trials meet every bound, but none beats the baseline on any objective: no champion."
@@ -80,8 +80,7 @@ def _exam(outcome: Outcome) -> str:
     return f"final exam on the test split {'passed' if test['passed'] else 'FAILED'}, {test['quality']} {drop}"
 
 
-def _gain(kpi: Kpi, trial: Trial) -> str:
-    m = trial.measurements[kpi.name]
+def _gain(m: Measurement, facts: Facts) -> str:
     if m.baseline is None or m.ratio is None:
         return number(m.value)
-    return f"{m.value - m.baseline:+.4f}" if kpi.max_drop is not None else f"{m.ratio:.3g}x"
+    return f"{100 * (m.value - m.baseline):+.2f} points" if facts.unit == "share" else f"{m.ratio:.3g}x"
