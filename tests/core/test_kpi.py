@@ -39,11 +39,13 @@ def test_violation_is_the_distance_past_the_bound_over_its_magnitude(
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100), st.floats(0.01, 10))
-def test_a_ratio_bound_is_met_exactly_where_the_violation_is_not_above_zero(
+def test_a_ratio_bound_is_met_where_the_ratio_is_within_it_up_to_rounding(
     value: float, baseline: float, bound: float
 ) -> None:
     violation = Kpi("a", False, max_ratio=bound).violations(Measurement(value, baseline))["max_ratio"]
-    assert (violation <= 0) == (value / baseline <= bound)
+    ratio = value / baseline
+    assert violation <= 0 or ratio > bound
+    assert violation > 0 or ratio <= bound * (1 + 2e-9)
 
 
 def test_a_drop_of_exactly_the_bound_is_met_whatever_the_rounding() -> None:
