@@ -37,7 +37,8 @@ def standing(trials: Sequence[Trial], kpis: tuple[Kpi, ...]) -> Standing:
     losses = [tuple(kpi.loss(t.measurements[kpi.name]) for kpi in kpis if kpi.objective) for t in met]
     front = pareto(losses)
     feasible = tuple(t for t in met if t.number > 0)
-    misses = sorted((t for t in complete if t.number > 0), key=lambda t: (-t.score(kpis), t.number))
+    # Equal up to a thousandth of a bound is equal: then the one that gains more.
+    misses = sorted((t for t in complete if t.number > 0), key=lambda t: (-round(t.score(kpis), 3), -t.gain(kpis)))
     return Standing(
         trials=tuple(trials),
         feasible=feasible,

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +30,7 @@ def how_to_look(uri: str, experiment_id: str) -> str:
     """What to type and open. MLflow 3's UI opens on traces of language models unless the address says otherwise."""
     page = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     if not uri.startswith("sqlite:///"):
-        return f"open {uri.rstrip('/')}{page}"
+        return f"open {re.sub('//[^/@]*@', '//', uri).rstrip('/')}{page}"  # a password is not for the terminal
     return f"mlflow ui --backend-store-uri {uri}, then open http://127.0.0.1:5000{page}"
 
 

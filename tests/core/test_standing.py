@@ -52,6 +52,12 @@ def test_the_nearest_miss_is_named_with_what_blocks_it() -> None:
     assert now.nearest_miss.blocking(KPIS) == ["latency_p95_ms", "size_mb"]
 
 
+def test_of_equal_misses_the_better_one_is_nearest() -> None:
+    now = standing([trial(0, 0.9, 1.0, 5.0), trial(1, 0.885, 0.3, 2.2), trial(2, 0.9, 0.3, 2.2001)], KPIS)
+    assert now.nearest_miss is not None
+    assert now.nearest_miss.number == 2
+
+
 def test_the_baseline_is_never_a_candidate() -> None:
     now = standing([trial(0, 0.9, 0.4), trial(1, 0.9, 0.45), trial(2, 0.89, 0.3)], KPIS)
     assert [t.number for t in now.feasible] == [2, 1]

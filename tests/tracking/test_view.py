@@ -12,7 +12,7 @@ from autoopt.core.trial import FAILED, Trial
 from autoopt.search.budget import Budget
 from autoopt.search.loop import Watch, run_search
 from autoopt.search.record import read_trials
-from autoopt.tracking.store import default_uri, open_client
+from autoopt.tracking.store import default_uri, how_to_look, open_client
 from autoopt.tracking.view import View, run_name
 from tests.search.table import KPIS, begin, failing, make_search
 
@@ -217,6 +217,10 @@ def test_another_study_of_the_same_name_has_runs_of_its_own(tmp_path: Path) -> N
     experiment = client.get_experiment_by_name("toy")
     assert len(client.search_runs([experiment.experiment_id], "tags.`autoopt.study` = 'table'")) == 2
     assert len(client.search_runs([experiment.experiment_id], "tags.`autoopt.trial` != 'none'")) == 6
+
+
+def test_how_to_look_keeps_a_password_to_itself() -> None:
+    assert how_to_look("http://me:secret@host:5000/", "1").startswith("open http://host:5000/#/experiments/1/runs?")
 
 
 def _open(outputs: Path) -> None:
