@@ -62,6 +62,8 @@ def main(argv: Sequence[str]) -> int:
     debug = "--debug" in flags
     try:
         for flag in flags:
+            if "=" in flag:
+                raise ConfigError(f"{flag}: a key is typed without dashes: {flag.lstrip('-')}")
             lookup(dict.fromkeys(FLAGS), flag, "option")
         if "--help" in flags or "-h" in flags:
             print(HELP, end="")

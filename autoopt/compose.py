@@ -34,9 +34,8 @@ def compose_config(overrides: list[str]) -> dict[str, Any]:
     except ConfigCompositionException as error:
         raise ConfigError(_unknown_key(str(error), overrides)) from error
     except OverrideParseException as error:
-        raise ConfigError(
-            f"cannot read {error.override!r}: type KEY=VALUE, 'KEY=[a,b]' or 'KEY={{low: 1, high: 2}}'"
-        ) from error
+        typed = (error.override or "").lstrip("+")
+        raise ConfigError(f"cannot read {typed!r}: type KEY=VALUE, 'KEY=[a,b]' or 'KEY={{low: 1, high: 2}}'") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"cannot compose {' '.join(overrides)}: {' '.join(str(error).split())}") from error
     assert isinstance(plain, dict)

@@ -87,6 +87,10 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any) 
         status = "KILLED" if outcome.stopped_by == "interrupt" else "FINISHED"
         complete = view.finish(outcome.standing, note(outcome), files, tags, status)
         hints = [f"review: {view.how_to_look}"] if complete else ["warning: MLflow lacks some trials: see search.log"]
+    if outcome.stopped_by == "plateau" and settings.budget.plateau is None:
+        hints.append("the space is exhausted: every recipe that was proposed had been evaluated before")
+    if outcome.test is not None and not outcome.test["passed"]:
+        hints.append("do not ship the champion: its exam failed. Other candidates on the front are in trials/")
     log.info("stopped by %s after %d trials", outcome.stopped_by, len(outcome.standing.trials))
     tell(outcome, hints=hints)
 

@@ -152,9 +152,10 @@ def parse_kpis(raw: Mapping[str, Any], facts: Mapping[str, Facts]) -> tuple[Kpi,
 
 def _parse(name: str, spec: Any, facts: Facts) -> Kpi:
     keys = [field.name for field in fields(Kpi) if field.name not in ("name", "higher_is_better")]
+    example = "min" if facts.higher_is_better else "max"
     if not isinstance(spec, Mapping):
         raise ConfigError(
-            f"kpis.{name}={spec!r}: give it a role, such as kpis.{name}.max=1 (allowed: {', '.join(keys)})"
+            f"kpis.{name}={spec!r}: give it a role, such as kpis.{name}.{example}=1 (allowed: {', '.join(keys)})"
         )
     for key, value in spec.items():
         if key not in keys:
@@ -194,7 +195,8 @@ def _check_roles(kpi: Kpi, facts: Facts) -> None:
         kind for kind in ("min", "max", "max_drop") if facts.unit == "share" and not 0 <= (getattr(kpi, kind) or 0) <= 1
     ]
     if out:
-        raise ConfigError(f"{path}.{out[0]}={getattr(kpi, out[0])}: a share lies in [0, 1]: write 0.9 for 90%")
+        hint = "0.02 for 2 points" if out[0] == "max_drop" else "0.9 for 90%"
+        raise ConfigError(f"{path}.{out[0]}={getattr(kpi, out[0])}: a share lies in [0, 1]: write {hint}")
     relative = [kind for kind in ("max_drop", "max_ratio", "min_ratio") if getattr(kpi, kind) is not None]
     if relative and not facts.has_baseline:
         raise ConfigError(

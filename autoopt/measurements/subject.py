@@ -18,6 +18,7 @@ class Options:
     blocks: int = 20
     calls: int = 40
     warmup_calls: int = 20
+    attempts: int = 3
     clients: int = 4
     slices: int = 3
     slice_s: float = 0.1
