@@ -120,7 +120,7 @@ def test_an_unsteady_measurement_is_taken_again_and_the_steadiest_kept(subject: 
 
     def noisy_at_first(inputs: np.ndarray) -> np.ndarray:
         call = next(calls)
-        if call < 20 + 5 * 40 and (call // 40) % 2:  # every other block of the first attempt
+        if 20 <= call < 20 + 5 * 40 and ((call - 20) // 40) % 2:  # every other block of the first attempt
             time.sleep(0.005)
         return subject.session(inputs)
 
