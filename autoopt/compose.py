@@ -27,7 +27,10 @@ def compose_config(overrides: list[str]) -> dict[str, Any]:
     """The resolved configuration as plain values. Raises ConfigError in the place of Hydra's errors."""
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = compose("config", overrides=[part for override in overrides for part in _opened(override)])
+            config = compose(
+                "config",
+                overrides=[*_lifted(overrides), *(part for override in overrides for part in _opened(override))],
+            )
         plain = OmegaConf.to_container(config, resolve=True)
     except MissingConfigException as error:
         raise ConfigError(_unknown_option(str(error))) from error
@@ -40,6 +43,16 @@ def compose_config(overrides: list[str]) -> dict[str, Any]:
         raise ConfigError(f"cannot compose {' '.join(overrides)}: {' '.join(str(error).split())}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _lifted(overrides: list[str]) -> list[str]:
+    """A budget limit that is typed replaces the default budget's: whoever types budget.until=07:00 wants the night."""
+    limits = ("trials", "hours", "until", "plateau")
+    typed = [
+        limit for limit in limits for o in overrides if o.startswith(f"budget.{limit}=") and not o.endswith("=null")
+    ]
+    chosen = any(override.startswith("budget=") for override in overrides)
+    return [f"budget.{limit}=null" for limit in limits if limit not in typed] if typed and not chosen else []
 
 
 def _opened(override: str) -> list[str]:

@@ -74,6 +74,15 @@ def test_one_end_of_a_range_is_moved(outputs: str) -> None:
     assert load_settings(["space.temperature.low=2", outputs]).space.knobs["temperature"] == Range(2.0, 8.0, step=0.5)
 
 
+def test_a_limit_that_is_typed_replaces_the_default_budget(outputs: str) -> None:
+    typed = load_settings(["budget.until=07:00", outputs]).budget
+    assert (typed.until, typed.hours, typed.trials) == ("07:00", None, None)
+    both = load_settings(["task=digits", "budget.hours=2", "budget.plateau=9", outputs]).budget
+    assert (both.hours, both.plateau, both.trials) == (2.0, 9, None)
+    named = load_settings(["budget=overnight", "budget.trials=40", outputs]).budget
+    assert (named.hours, named.trials) == (8.0, 40)
+
+
 def test_a_study_may_be_named_by_a_date(outputs: str) -> None:
     assert load_settings(["study=20261125", outputs]).study == "20261125"
 
