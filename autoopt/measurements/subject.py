@@ -11,7 +11,8 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Options:
-    """Latency: `blocks` blocks of `calls` calls each, artifact and baseline in turn. Throughput: `clients` threads,
+    """Latency: `blocks` blocks of `calls` calls each, artifact and baseline in turn,
+    `attempts` times at most. Throughput: `clients` threads,
     `slices`
     slices of `slice_s` seconds each, in turn too."""
 
