@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.compose import compose_config, conf_dir
+from autoopt.core.checks import number, whole
 from autoopt.core.errors import ConfigError
 from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.lookup import lookup, suggestion
@@ -21,6 +22,7 @@ from autoopt.pruning import METHODS
 from autoopt.quantization import CALIBRATIONS, SCHEMES
 from autoopt.runtimes import RUNTIMES
 from autoopt.search.budget import Budget
+from autoopt.search.rules import Rules
 from autoopt.search.samplers import SAMPLERS
 from autoopt.students import STUDENTS
 from autoopt.tasks import TASKS
@@ -43,6 +45,7 @@ class Settings:
     sampler: str
     sampler_options: Mapping[str, Any]
     budget: Budget
+    rules: Rules
     runtime: str
     runtime_threads: int
     measuring: Options
@@ -92,17 +95,18 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         sampler=sampler["name"],
         sampler_options=_sampler_options(sampler),
         budget=_budget(_section(raw, "budget")),
+        rules=_rules(_section(raw, "search")),
         runtime=runtime["name"],
-        runtime_threads=_whole("runtime.threads", runtime.get("threads"), 1),
+        runtime_threads=whole("runtime.threads", runtime.get("threads"), 1),
         measuring=Options(
-            **{key: _whole(f"runtime.{key}", runtime.get(key), 1) for key in ("blocks", "calls", "clients")}
+            **{key: whole(f"runtime.{key}", runtime.get(key), 1) for key in ("blocks", "calls", "clients")}
         ),
         tracker=tracking["name"],
         tracking_uri=_tracking_uri(tracking.get("uri")),
         study=_study_name(raw.get("study")),
-        seed=_whole("seed", raw.get("seed"), 0),
+        seed=whole("seed", raw.get("seed"), 0),
         outputs=_writable(raw.get("outputs")),
-        threads=usable_cores() if raw.get("threads") is None else _whole("threads", raw["threads"], 1),
+        threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1),
         raw=dict(raw),
     )
 
@@ -111,6 +115,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "task": ("name",),
     "teacher": tuple(field.name for field in fields(TeacherOptions)),
     "budget": tuple(field.name for field in fields(Budget)),
+    "search": tuple(field.name for field in fields(Rules)),
     "runtime": ("name", "threads", "blocks", "calls", "clients"),
     "tracking": ("name", "uri"),
 }
@@ -122,6 +127,7 @@ SECTIONS = (
     "kpis",
     "sampler",
     "budget",
+    "search",
     "runtime",
     "tracking",
     "experiment",
@@ -197,10 +203,10 @@ def _teacher(raw: Mapping[str, Any]) -> TeacherOptions:
     rest = {key: value for key, value in raw.items() if key != "checkpoint"}
     for key in ("epochs", "batch_size"):
         if key in rest:
-            rest[key] = _whole(f"teacher.{key}", rest[key], 2 if key == "batch_size" else 1)
+            rest[key] = whole(f"teacher.{key}", rest[key], 2 if key == "batch_size" else 1)
     for key in ("learning_rate", "weight_decay"):
         if key in rest:
-            rest[key] = _number(f"teacher.{key}", rest[key], above_zero=key == "learning_rate")
+            rest[key] = number(f"teacher.{key}", rest[key], above_zero=key == "learning_rate")
     if "optimizer" in rest:
         lookup(OPTIMIZERS, str(rest["optimizer"]), "optimizer in teacher.optimizer")
     return TeacherOptions(checkpoint=Path(checkpoint) if checkpoint else None, **rest)
@@ -214,17 +220,24 @@ def _budget(raw: Mapping[str, Any]) -> Budget:
         raise ConfigError(f"budget.until={until!r}: a local time of day is allowed, such as 07:00")
     trials, plateau, hours = raw.get("trials"), raw.get("plateau"), raw.get("hours")
     budget = Budget(
-        trials=None if trials is None else _whole("budget.trials", trials, 1),
-        hours=None if hours is None else _number("budget.hours", hours, above_zero=True),
+        trials=None if trials is None else whole("budget.trials", trials, 1),
+        hours=None if hours is None else number("budget.hours", hours, above_zero=True),
         until=until,
         stop=raw["stop"],
-        plateau=None if plateau is None else _whole("budget.plateau", plateau, 1),
+        plateau=None if plateau is None else whole("budget.plateau", plateau, 1),
     )
     if budget.trials is None and budget.hours is None and budget.until is None and budget.plateau is None:
         raise ConfigError(
             "the budget has no limit: type budget.hours=8, budget.trials=100, budget.until=07:00 or budget.plateau=50"
         )
     return budget
+
+
+def _rules(raw: Mapping[str, Any]) -> Rules:
+    for key, value in raw.items():
+        if key != "margin" and not isinstance(value, bool):
+            raise ConfigError(f"search.{key}={value!r}: true or false is allowed")
+    return Rules(**{**raw, "margin": number("search.margin", raw.get("margin"), above_zero=False)})
 
 
 def _sampler_options(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,7 +251,7 @@ def _sampler_options(raw: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(value, bool):
                 raise ConfigError(f"sampler.multivariate={value!r}: true or false is allowed")
         else:
-            _whole(f"sampler.{key}", value, 2 if key == "population" else 0)
+            whole(f"sampler.{key}", value, 2 if key == "population" else 0)
     return options
 
 
@@ -255,19 +268,6 @@ def _study_name(name: Any) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name in RESERVED:
         raise ConfigError(f"study={name!r}: letters, digits, '.', '_' and '-' are allowed, not {' or '.join(RESERVED)}")
     return name
-
-
-def _whole(path: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or value > 2**31:
-        raise ConfigError(f"{path}={value!r}: a whole number >= {least} is allowed")
-    return value
-
-
-def _number(path: str, value: Any, *, above_zero: bool) -> float:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and (value > 0 if above_zero else value >= 0)
-    if not good or value == float("inf"):
-        raise ConfigError(f"{path}={value!r}: a number {'> 0' if above_zero else '>= 0'} is allowed")
-    return float(value)
 
 
 def _writable(outputs: Any) -> Path:

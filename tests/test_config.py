@@ -8,6 +8,7 @@ from autoopt.compose import compose_config, conf_dir
 from autoopt.config import load_settings, needs, parse_settings
 from autoopt.core.errors import ConfigError
 from autoopt.core.space import Choice, Per, Range
+from autoopt.search.rules import Rules
 
 
 @pytest.fixture
@@ -83,6 +84,12 @@ def test_a_limit_that_is_typed_replaces_the_default_budget(outputs: str) -> None
     assert (named.hours, named.trials) == (8.0, 40)
 
 
+def test_each_rule_of_the_search_can_be_turned_off(outputs: str) -> None:
+    assert load_settings([outputs]).rules == Rules()
+    off = [f"search.{name}=false" for name in ("warm_start", "screens", "bar", "siblings")]
+    assert load_settings([*off, "search.margin=0.1", outputs]).rules == Rules(False, False, False, False, 0.1)
+
+
 def test_a_study_may_be_named_by_a_date(outputs: str) -> None:
     assert load_settings(["study=20261125", outputs]).study == "20261125"
 
@@ -124,6 +131,10 @@ WRONG = [
     ("+budget.trails=3", "unknown key 'budget.trails'. Did you mean 'trials'?"),
     ("+teacher.foo=3", "unknown key 'teacher.foo'"),
     ("+runtime.foo=3", "unknown key 'runtime.foo'"),
+    ("+search.sibling=false", "unknown key 'search.sibling'. Did you mean 'siblings'?"),
+    ("search.siblings=3", "search.siblings=3: true or false is allowed"),
+    ("search.bar=null", "search.bar=None: true or false is allowed"),
+    ("search.margin=-1", "search.margin=-1: a number >= 0 is allowed"),
     ("+tracking.foo=3", "unknown key 'tracking.foo'"),
     ("sampler.name=gp", "sampler gp has no option 'multivariate'. Known: startup_trials (Choose one by sampler=NAME.)"),
     ("space.learning_rate.sgdd=0.1", "unknown optimizer in space.learning_rate 'sgdd'. Did you mean 'sgd'?"),

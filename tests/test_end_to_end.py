@@ -22,7 +22,7 @@ from autoopt.tracking.store import default_uri
 
 BOUNDS = ["kpis.accuracy.max_drop=0.05", "kpis.latency_p95_ms.max_ratio=0.8"]  # met on any CPU
 COMMON = ["task=digits", "study=e2e", "teacher.epochs=4", "runtime.blocks=5", "runtime.calls=20", *BOUNDS]
-BUDGET = 9
+BUDGET = 7
 
 
 def run(cwd: Path, *words: str, code: int = 0) -> tuple[dict[str, Any], str, str]:
@@ -43,7 +43,9 @@ def test_the_document_tells_how_it_went(searched: tuple[Path, dict[str, Any], st
     cwd, document, _, _ = searched
     assert document["study"] == "e2e"
     assert document["stopped_by"] == "trials"
-    assert document["complete"] + document["screened"] == BUDGET
+    assert document["trials"] - document["siblings"] - document["failed"] == BUDGET
+    assert document["siblings"] > 0
+    assert sum(document["seconds_by_stage"].values()) >= 0.97 * document["seconds"]
     assert document["trials"] == document["complete"] + document["screened"] + document["failed"]
     assert document["feasible"] >= 1
     assert 0 < document["seconds_to_first_feasible"] < document["seconds"]
@@ -99,6 +101,8 @@ def test_mlflow_shows_the_study(searched: tuple[Path, dict[str, Any], str, str])
     assert "is the champion" in parent.data.tags["mlflow.note.content"]
     files = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert files == {"report.html", "front.png", "config.yaml"}
+    siblings = [run for run in children if "autoopt.sibling_of" in run.data.tags]
+    assert len(siblings) == document["siblings"]
     champion = next(run for run in children if run.data.tags["autoopt.rank"] == "1")
     assert champion.data.tags["autoopt.trial"] == str(document["champion"]["trial"])
     assert champion.data.metrics["accuracy"] == document["champion"]["measurements"]["accuracy"]
@@ -137,7 +141,7 @@ def test_another_kpi_set_is_refused_and_named(searched: tuple[Path, dict[str, An
 def test_the_same_command_again_goes_on(searched: tuple[Path, dict[str, Any], str, str]) -> None:
     cwd, before, _, _ = searched
     after, _, _ = run(cwd, "search", *COMMON, "budget.trials=2", "tracking=none")
-    assert after["complete"] + after["screened"] == BUDGET + 2
+    assert after["trials"] - after["siblings"] - after["failed"] == BUDGET + 2
     assert after["seconds"] > before["seconds"]
     assert set(kept_exams(cwd)) >= {str(before["champion"]["trial"]), str(after["champion"]["trial"])}
 
@@ -156,7 +160,7 @@ def test_a_signal_ends_it_in_order(number: int, code: int, tmp_path: Path) -> No
     document = json.loads(out.splitlines()[-1])
     assert document["stopped_by"] == "interrupt"
     assert document["champion"] is None or artifact.verify(Path(document["champion"]["path"]))
-    assert document["complete"] >= during["complete"] >= 6
+    assert document["trials"] >= during["trials"] >= 6
     assert during["stopped_by"] is None
     assert "stopping in order" in log.read_text()
     assert (tmp_path / "outputs" / "e2e" / "report.html").is_file()
@@ -210,7 +214,7 @@ def test_a_teacher_that_does_not_fit_spoils_nothing(tmp_path: Path) -> None:
 
 
 def test_a_killed_search_goes_on(tmp_path: Path) -> None:
-    words = ["search", *COMMON, "tracking=none", "budget.trials=7"]
+    words = ["search", *COMMON, "tracking=none", "budget.trials=7", "search.siblings=false"]
     log = tmp_path / "err"
     with log.open("w") as err:
         process = subprocess.Popen([sys.executable, "-m", "autoopt", *words], cwd=tmp_path, stderr=err)
@@ -220,8 +224,8 @@ def test_a_killed_search_goes_on(tmp_path: Path) -> None:
     before, _, _ = run(tmp_path, "report", "study=e2e")
     after, _, _ = run(tmp_path, *words)
     assert before["stopped_by"] is None
-    assert before["complete"] >= 4
-    assert after["complete"] == 7, "the budget goes on where it was cut short"
+    assert before["trials"] >= 4
+    assert after["complete"] + after["screened"] == 7, "the budget goes on where it was cut short"
     assert after["stopped_by"] == "trials"
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 from optuna import Study
 
-from autoopt.core.kpi import Kpi, Measurement
+from autoopt.core.kpi import QUALITY, Kpi, Measurement
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import Session
 from autoopt.tasks import Task
 
 EXAM = "autoopt_exam_"  # and the trial's number: a user attribute of the study
-QUALITY = "accuracy"
 
 
 def taken_exam(study: Study, trial: int) -> dict[str, Any] | None:

@@ -51,16 +51,19 @@ def make_bench(settings: Settings, task: Task, teacher: nn.Module) -> Bench:
     open_session: Callable[[Path], Session] = partial(_open, settings)
     baseline = _baseline(settings, task, teacher)
     session = open_session(baseline)
+    in_training = RUNTIMES[settings.runtime](baseline, settings.threads)
+    logits = teacher_logits(in_training, module_fingerprint(teacher), task, settings.cache)
     return Bench(
         task=task,
         teacher=teacher,
-        logits=teacher_logits(teacher, task, settings.cache),
+        logits=logits,
         open_session=open_session,
         baseline_path=baseline,
         baseline_session=session,
         baseline_predictions=predict(session, task.validation.inputs.numpy()),
         measuring=settings.measuring,
         seed=settings.seed,
+        structures=settings.folder / "structures",
     )
 
 

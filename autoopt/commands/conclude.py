@@ -19,7 +19,7 @@ from autoopt.report.outcome import Outcome
 from autoopt.report.page import page
 from autoopt.report.plot import front_plot
 from autoopt.report.table import table
-from autoopt.report.words import verdict
+from autoopt.report.words import time_line, verdict
 from autoopt.search.record import read_trials
 from autoopt.search.session import last_ended
 
@@ -38,6 +38,7 @@ def read_outcome(settings: Settings, study: Study, kpis: tuple[Kpi, ...]) -> Out
         test=taken_exam(study, now.front[0].number) if now.front else None,
         stopped_by=ended.stopped_by,
         seconds=ended.searched_s,
+        between_trials=ended.seconds,
     )
 
 
@@ -54,6 +55,7 @@ def tell(outcome: Outcome, *, hints: Sequence[str] = ()) -> None:
     console = stdout_console()
     console.print(table(outcome))
     console.print(verdict(outcome), highlight=False, markup=False)
+    console.print(f"time: {time_line(outcome)}", highlight=False, markup=False)
     for hint in (f"report: {outcome.folder / 'report.html'}", *hints):
         console.print(hint, highlight=False, markup=False, soft_wrap=True)
     print(json.dumps(document(outcome)))

@@ -20,6 +20,7 @@ from autoopt.config import Settings, usable_cores
 from autoopt.core.cpu import cpu_flags, cpu_name, saturates
 from autoopt.core.errors import AutooptError
 from autoopt.core.recipe import Recipe
+from autoopt.core.trial import Draft
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 STYLES = {OK: "green", WARNING: "yellow", ERROR: "bold red"}
@@ -184,7 +185,9 @@ def _tiny_trial() -> Finding:
         task = TASKS["digits"]()
         teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
         bench = make_bench(settings, task, teacher)
-        measured = run_trial(recipe, bench, Path(folder) / "trial", Hooks()).measurements
+        draft = Draft(recipe)
+        run_trial(draft, bench, Path(folder), Hooks(), lambda measurements: None)
+    measured = draft.measurements
     accuracy, latency = measured["accuracy"].value, measured["latency_p95_ms"]
     seconds = time.perf_counter() - began
     detail = (

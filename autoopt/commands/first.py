@@ -5,10 +5,15 @@ from autoopt.core.space import Space, typical, values
 
 
 def first_recipes(space: Space) -> list[Recipe]:
-    """The teacher under each scheme (no training, seconds each), then a typical recipe of each student."""
+    """The teacher under each scheme (no training, seconds each), then a typical recipe of each student.
+
+    The teacher made smaller has weights to begin with: it comes first with the fewest epochs, which are often enough to
+    meet the bounds, and last with the most, for the accurate end of the front.
+    """
     students = [str(student) for student in values(space.knobs["student"])]
-    typicals = [recipe for recipe in (typical(space, student) for student in students) if recipe.is_trained]
-    return [*_quantized_teachers(space), *typicals]
+    typicals = [typical(space, student, "low" if student == TEACHER else "middle") for student in students]
+    typicals += [typical(space, TEACHER, "high")] if TEACHER in students else []
+    return [*_quantized_teachers(space), *dict.fromkeys(recipe for recipe in typicals if recipe.is_trained)]
 
 
 def _quantized_teachers(space: Space) -> list[Recipe]:

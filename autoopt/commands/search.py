@@ -2,7 +2,10 @@
 
 import logging
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -18,15 +21,16 @@ from autoopt.commands.stop import StopSignal
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.errors import Interrupted, TrialError
-from autoopt.core.recipe import Recipe
+from autoopt.core.space import trains
 from autoopt.core.standing import Standing
-from autoopt.core.trial import Evaluation, Trial
+from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import FACTS
-from autoopt.pipeline import Bench, run_trial
+from autoopt.pipeline import Bench, artifact_path, run_trial
 from autoopt.report.live import Display
 from autoopt.report.page import note
 from autoopt.search.loop import Search, Watch, run_search
 from autoopt.search.samplers import make_sampler
+from autoopt.search.screening import Gate
 from autoopt.search.study import DATABASE, IDENTITY, check_same, lock_study, open_study
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks
@@ -43,6 +47,7 @@ def search(settings: Settings) -> int:
     with lock_study(settings.folder, settings.study), StopSignal() as stop:
         display = Display(settings.study, settings.kpis, settings.budget.hours, settings.budget.trials)
         hooks = Hooks(should_stop=lambda: bool(stop), on_epoch=display.on_epoch)
+        work = settings.folder / "work"
         log_to(settings.folder / "search.log")
         display.say(f"study {settings.study} in {settings.folder}")
         try:
@@ -56,19 +61,23 @@ def search(settings: Settings) -> int:
         artifact.write_atomically(settings.folder / "config.yaml", yaml.safe_dump(dict(settings.raw), sort_keys=False))
         bench = make_bench(settings, task, teacher)
         view = _open_view(settings, study, display)
-        watch = Watch(display.on_start, partial(_on_end, settings, display, view))
+        watch = Watch(
+            display.on_start, partial(_keep, bench, settings, work), partial(_on_end, settings, display, view)
+        )
         run = Search(
-            study,
-            space,
-            settings.kpis,
-            partial(_evaluate, bench, settings, hooks),
-            settings.budget,
-            first_recipes(space),
-            watch,
-            hooks.should_stop,
+            study=study,
+            space=space,
+            kpis=settings.kpis,
+            evaluate=partial(_evaluate, bench, work, hooks),
+            budget=settings.budget,
+            first=first_recipes(space) if settings.rules.warm_start else (),
+            rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),
+            watch=watch,
+            should_stop=hooks.should_stop,
         )
         with display:
             run_search(run)
+        shutil.rmtree(work, ignore_errors=True)
         _conclude(settings, study, bench, view)
         return stop.exit_code
 
@@ -114,43 +123,56 @@ def fingerprint(settings: Settings, task: Task, teacher: str) -> dict[str, Any]:
     }
 
 
-def _evaluate(bench: Bench, settings: Settings, hooks: Hooks, recipe: Recipe, number: int) -> Evaluation:
-    """Run the trial in a work folder, then keep its artifact. Out of memory fails the trial, not the search."""
-    work = settings.folder / "work"
+def _evaluate(bench: Bench, work: Path, hooks: Hooks, draft: Draft, gate: Gate) -> Iterator[Draft]:
+    """Run the trial in the work folder, under the gate. Out of memory fails the trial, not the search."""
+
+    def on_epoch(epoch: int, quality: float) -> None:
+        hooks.on_epoch(epoch, quality)
+        gate.after_epoch(draft.measurements, draft.curve)
+
+    with draft.clock("log"):
+        shutil.rmtree(work, ignore_errors=True)  # of the trial before, whose artifacts are kept by now
+        work.mkdir(parents=True)
     try:
-        evaluation = run_trial(recipe, bench, work, hooks)
-        card = make_card(
-            task=bench.task,
-            recipe=recipe,
-            evaluation=evaluation,
-            kpis=settings.kpis,
-            facts=FACTS,
-            runtime=settings.runtime,
-            threads=settings.runtime_threads,
-            seed=settings.seed,
-            study=settings.study,
-            trial=number,
-        )
-        artifact.write(artifact.trial_folder(settings.folder, number), work / artifact.MODEL, recipe, card)
+        return run_trial(draft, bench, work, Hooks(hooks.should_stop, on_epoch), gate.admit)
     except RuntimeError as error:
         if "can't allocate memory" in str(error) or "out of memory" in str(error).lower():
             raise TrialError(f"out of memory: {' '.join(str(error).split())[:200]}") from error
         raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return evaluation
+
+
+def _keep(bench: Bench, settings: Settings, work: Path, trial: Trial, standing: Standing) -> None:
+    """Write the artifact of a trial that has just reached the front, or is the nearest miss."""
+    if trial.number not in _worth_keeping(standing) or trial.evaluation is None:
+        return
+    card = make_card(
+        task=bench.task,
+        recipe=trial.recipe,
+        evaluation=trial.evaluation,
+        kpis=settings.kpis,
+        facts=FACTS,
+        runtime=settings.runtime,
+        threads=settings.runtime_threads,
+        seed=settings.seed,
+        study=settings.study,
+        trial=trial.number,
+    )
+    folder = artifact.trial_folder(settings.folder, trial.number)
+    artifact.write(folder, artifact_path(work, trial.recipe), trial.recipe, card)
+
+
+def _worth_keeping(standing: Standing) -> set[int]:
+    miss = standing.nearest_miss
+    return {trial.number for trial in standing.front} | ({miss.number} if miss else set())
 
 
 def _on_end(settings: Settings, display: Display, view: Any, trial: Trial, standing: Standing) -> None:
-    """Show the trial, write it to MLflow, keep the artifacts of the front (or the nearest miss) only."""
+    """Show the trial, write it to MLflow, remove the artifacts of what has left the front."""
     display.on_end(trial, standing)
     log.info("trial %d %s %s: %s", trial.number, trial.state, trial.reason, trial.recipe.to_dict())
     if view is not None:
         view.add(trial, standing)
-    keep = {trial.number for trial in standing.front} | (
-        {standing.nearest_miss.number} if standing.nearest_miss else set()
-    )
-    kept = {artifact.trial_folder(settings.folder, number) for number in keep}
+    kept = {artifact.trial_folder(settings.folder, number) for number in _worth_keeping(standing)}
     for folder in (settings.folder / "trials").iterdir() if (settings.folder / "trials").is_dir() else ():
         if folder not in kept:
             shutil.rmtree(folder, ignore_errors=True)

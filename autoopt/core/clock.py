@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+STAGES = ("structure", "screen", "train", "export", "quantize", "measure", "log", "sampler")
+"""In the order of a trial. `log`: the study's record, MLflow, artifacts, the display; `sampler`: proposing a recipe."""
+
 
 @dataclass
 class StageClock:
@@ -19,3 +22,8 @@ class StageClock:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+    def drain(self) -> dict[str, float]:
+        """The seconds so far; the clock begins anew."""
+        seconds, self.seconds = self.seconds, {}
+        return seconds

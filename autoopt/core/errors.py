@@ -19,3 +19,15 @@ class TrialError(AutooptError):
 
 class Interrupted(AutooptError):
     """Ctrl-C or SIGTERM arrived while a trial was running: the trial is abandoned and asked again on resume."""
+
+
+class Screened(Exception):
+    """Ends a trial that cannot win. `by` is one of SCREENS; the message says what stands in the way, with figures."""
+
+    def __init__(self, by: str, reason: str) -> None:
+        super().__init__(reason)
+        self.by = by
+
+
+STRUCTURE, BAR, CURVE = SCREENS = ("structure", "bar", "curve")
+"""By a bound that its size or speed breaks, by a bar above all that may be expected, by its learning curve."""

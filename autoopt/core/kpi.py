@@ -18,6 +18,8 @@ class Facts:
     meaning: str
     has_baseline: bool = True
     """False where the baseline has no such value to compare with, so that ratios and drops mean nothing."""
+    of_structure: bool = False
+    """True where it does not depend on the values of the weights: it is known before a trial trains."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Measurement:
 
     value: float
     baseline: float | None = None
+    spread: float = 0.0
+    """How far off the value may be, either way, in its unit; 0 where it is exact."""
 
     @property
     def ratio(self) -> float | None:
@@ -35,6 +39,9 @@ class Measurement:
 
 Measurements = Mapping[str, Measurement]
 
+QUALITY = "accuracy"
+"""The measurement that learning curves foretell."""
+
 
 @dataclass(frozen=True)
 class Kpi:
@@ -42,6 +49,8 @@ class Kpi:
 
     name: str
     higher_is_better: bool
+    of_structure: bool = False
+    """See Facts."""
     objective: bool = False
     weight: float = 1.0
     """Share in kpi_score among the objectives, > 0."""
@@ -65,6 +74,16 @@ class Kpi:
             kind: _forgive_rounding(_overshoot(self, kind, bound, measured) / (abs(bound) or 1.0))
             for kind, bound in self.bounds().items()
         }
+
+    def at_best(self, measured: Measurement) -> Measurement:
+        """The measurement as good as its spread allows: a bound that is broken even so is broken for certain."""
+        better = measured.spread if self.higher_is_better else -measured.spread
+        return Measurement(measured.value + better, measured.baseline)
+
+    def least(self, baseline: Measurement) -> float | None:
+        """The worst value that meets every bound, None where there is no bound on that side."""
+        values = self._values_at_bounds(baseline)
+        return (max(values) if self.higher_is_better else min(values)) if values else None
 
     def loss(self, measured: Measurement) -> float:
         """What the sampler sees, smaller is better: ratio to the baseline (the value where there is none), signed."""
@@ -119,10 +138,11 @@ def _overshoot(kpi: Kpi, kind: str, bound: float, measured: Measurement) -> floa
 
 
 def violations(kpis: Iterable[Kpi], measurements: Measurements) -> dict[str, float]:
-    """`name.kind` -> violation, for every bound of every KPI."""
+    """`name.kind` -> violation, for every bound of every KPI that was measured (a screened trial lacks some)."""
     return {
         f"{kpi.name}.{kind}": violation
         for kpi in kpis
+        if kpi.name in measurements
         for kind, violation in kpi.violations(measurements[kpi.name]).items()
     }
 
@@ -151,7 +171,7 @@ def parse_kpis(raw: Mapping[str, Any], facts: Mapping[str, Facts]) -> tuple[Kpi,
 
 
 def _parse(name: str, spec: Any, facts: Facts) -> Kpi:
-    keys = [field.name for field in fields(Kpi) if field.name not in ("name", "higher_is_better")]
+    keys = [field.name for field in fields(Kpi) if field.name not in ("name", "higher_is_better", "of_structure")]
     example = "min" if facts.higher_is_better else "max"
     if not isinstance(spec, Mapping):
         raise ConfigError(
@@ -161,7 +181,8 @@ def _parse(name: str, spec: Any, facts: Facts) -> Kpi:
         if key not in keys:
             raise ConfigError(f"kpis.{name}: unknown key {key!r}. {suggestion(key, keys)}")
         _check_value(f"kpis.{name}.{key}", key, value)
-    kpi = Kpi(name, facts.higher_is_better, **{key: value for key, value in spec.items() if value is not None})
+    given = {key: value for key, value in spec.items() if value is not None}
+    kpi = Kpi(name, facts.higher_is_better, facts.of_structure, **given)
     _check_roles(kpi, facts)
     return kpi
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autoopt.core.errors import ConfigError
@@ -150,15 +150,36 @@ def parameters(space: Space, recipe: Recipe) -> dict[str, Value] | None:
     return answers if drawn == recipe else None
 
 
-def typical(space: Space, student: str) -> Recipe:
+def siblings(space: Space, recipe: Recipe) -> list[Recipe]:
+    """The recipes of the space that differ from this one in the quantization scheme or its calibration alone."""
+    schemes = [str(scheme) for scheme in values(space.knobs["quantization"], recipe.student)]
+    calibrated = space.needs["calibration"][1] if "calibration" in space.needs else frozenset()
+    calibrations = values(space.knobs["calibration"]) if "calibration" in space.knobs else ()
+    others = [
+        replace(recipe, quantization=scheme, calibration=calibration)
+        for scheme in schemes
+        for calibration in (map(str, calibrations) if scheme in calibrated else (None,))
+    ]
+    return [other for other in others if other != recipe and parameters(space, other) is not None]
+
+
+def trains(space: Space) -> bool:
+    """False where no recipe of the space is trained: then there is nothing to save by screening."""
+    return "epochs" in space.knobs
+
+
+def typical(space: Space, student: str, epochs: str = "middle") -> Recipe:
     """A sensible first recipe of a student: of each choice the first value, of each range the middle.
 
-    So the order of a list in conf/space says what to try first.
+    So the order of a list in conf/space says what to try first. `epochs`: where in their range, 'low', 'middle' or
+    'high'.
     """
 
     def answer(parameter: str, knob: Choice | Range) -> Value:
         if parameter == "student":
             return student
+        if isinstance(knob, Range) and parameter.partition("[")[0] == "epochs" and epochs != "middle":
+            return int(getattr(knob, epochs))
         return knob.values[0] if isinstance(knob, Choice) else _middle(knob)
 
     return draw(space, answer)

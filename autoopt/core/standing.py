@@ -27,7 +27,8 @@ class Standing:
 
     def counts(self) -> dict[str, int]:
         states = {state: self.count(state) for state in (COMPLETE, SCREENED, FAILED)}
-        return {"trials": len(self.trials), **states, "feasible": len(self.feasible)}
+        siblings = sum(trial.sibling_of is not None for trial in self.trials)
+        return {"trials": len(self.trials), "siblings": siblings, **states, "feasible": len(self.feasible)}
 
 
 def standing(trials: Sequence[Trial], kpis: tuple[Kpi, ...]) -> Standing:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoopt.core.clock import StageClock
 from autoopt.core.kpi import Kpi, Measurement, Measurements, kpi_score, mean_gain, violations
 from autoopt.core.recipe import Recipe
 
@@ -12,7 +13,7 @@ COMPLETE, SCREENED, FAILED = "complete", "screened", "failed"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What building and measuring a recipe gave."""
+    """What building and measuring a recipe gave; of a screened or failed trial what was known by then."""
 
     measurements: Measurements
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -24,7 +25,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "measurements": {name: [m.value, m.baseline] for name, m in self.measurements.items()},
+            "measurements": {name: [m.value, m.baseline, m.spread] for name, m in self.measurements.items()},
             "seconds": dict(self.seconds),
             "curve": list(self.curve),
             "facts": dict(self.facts),
@@ -32,13 +33,33 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Evaluation":
-        measurements = {name: Measurement(value, baseline) for name, (value, baseline) in raw["measurements"].items()}
+        measurements = {name: Measurement(*numbers) for name, numbers in raw["measurements"].items()}
         return cls(measurements, raw["seconds"], tuple(raw["curve"]), raw["facts"])
+
+
+@dataclass
+class Draft:
+    """A trial while it runs. It is filled stage by stage, so that whatever ends it, what was known is recorded."""
+
+    recipe: Recipe
+    siblings: tuple[Recipe, ...] = ()
+    """Recipes that differ in the quantization scheme alone: the same weights serve them."""
+    clock: StageClock = field(default_factory=StageClock)
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    curve: list[float] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    failure: str = ""
+    """Why a sibling came to nothing; the trial itself raises TrialError."""
+
+    def evaluation(self) -> Evaluation:
+        return Evaluation(dict(self.measurements), dict(self.clock.seconds), tuple(self.curve), dict(self.facts))
 
 
 @dataclass(frozen=True)
 class Trial:
-    """`evaluation` is None unless complete; `reason` says why a trial was screened or failed; trace is for people."""
+    """`reason` says why a trial was screened or failed; trace is for people. `sibling_of` is the number of the trial
+    that trained its weights.
+    """
 
     number: int
     state: str
@@ -48,6 +69,7 @@ class Trial:
     trace: str = ""
     ended_at_s: float = 0.0
     """Search seconds since the study began, at the trial's end."""
+    sibling_of: int | None = None
 
     @property
     def measurements(self) -> Measurements:

@@ -1,7 +1,8 @@
 """Measurements: numbers with a name and a unit, taken from an artifact on a runtime, beside the baseline's.
 
 A member is `(Subject) -> {name: Measurement}`; one function may give several names. FACTS holds the unit and
-direction of each. Add one = one file (or function), one line here, its name in conf/kpis where it is to decide.
+direction of each, and whether the structure alone decides it (then it is taken once a structure, before training).
+Add one = one file (or function), one line here, its name in conf/kpis where it is to decide.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,16 @@ class Measure:
     take: Callable[[Subject], dict[str, Measurement]]
     facts: dict[str, Facts]
 
+    @property
+    def needs_weights(self) -> bool:
+        """False where all that it gives is known from the structure."""
+        return not all(facts.of_structure for facts in self.facts.values())
+
+    @property
+    def of_structure(self) -> tuple[str, ...]:
+        """The names of what it gives that the structure alone decides."""
+        return tuple(name for name, facts in self.facts.items() if facts.of_structure)
+
 
 MEASURES: dict[str, Measure] = {
     "quality": Measure(
@@ -30,21 +41,26 @@ MEASURES: dict[str, Measure] = {
     "size": Measure(
         size,
         {
-            "size_mb": Facts("MB", False, "the model file, in millions of bytes"),
+            "size_mb": Facts("MB", False, "the model file, in millions of bytes", of_structure=True),
             "download_mb": Facts("MB", False, "the model file, deflated"),
-            "params_m": Facts("M", False, "weights of the exported graph before quantization, in millions"),
+            "params_m": Facts(
+                "M", False, "weights of the exported graph before quantization, in millions", of_structure=True
+            ),
             "weight_sparsity": Facts("share", True, "share of those weights that are zero", has_baseline=False),
         },
     ),
     "latency": Measure(
         latency,
         {
-            "latency_p50_ms": Facts("ms", False, "median time of one call with one input"),
-            "latency_p95_ms": Facts("ms", False, "95th percentile of the time of one call with one input"),
+            "latency_p50_ms": Facts("ms", False, "median time of one call with one input", of_structure=True),
+            "latency_p95_ms": Facts(
+                "ms", False, "95th percentile of the time of one call with one input", of_structure=True
+            ),
         },
     ),
     "throughput": Measure(
-        throughput, {"throughput_qps": Facts("1/s", True, "queries a second, several clients on one session")}
+        throughput,
+        {"throughput_qps": Facts("1/s", True, "queries a second, several clients on one session", of_structure=True)},
     ),
 }
 

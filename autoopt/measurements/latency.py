@@ -20,16 +20,26 @@ def latency(subject: Subject) -> dict[str, Measurement]:
     Blocks alternate: artifact, baseline, artifact, ... so that both meet the same noise. A percentile is taken in each
     block and the lower quartile over the blocks reported: other work on the machine makes blocks slower, never faster,
     and must spoil three in four to move the number. Unsteady blocks are taken again, `attempts` times at most, and the
-    steadiest kept.
+    steadiest kept. The spread is half the interquartile range of the blocks' ratios, times the baseline.
     """
     options = subject.options
     for session in (subject.session, subject.baseline_session):
         time_calls(session, subject.inputs, 0, options.warmup_calls)
     mine, base = _steadiest(subject)
     return {
-        name: Measurement(_quiet(mine, percentile), _quiet(base, percentile))
+        name: _measurement(_by_block(mine, percentile), _by_block(base, percentile))
         for name, percentile in (("latency_p50_ms", 50), ("latency_p95_ms", 95))
     }
+
+
+def _measurement(mine: np.ndarray, base: np.ndarray) -> Measurement:
+    value, baseline = (float(np.percentile(blocks, 25)) for blocks in (mine, base))
+    low, high = np.percentile(mine / base, [25, 75])
+    return Measurement(value, baseline, spread=float(high - low) / 2 * baseline)
+
+
+def _by_block(blocks: Blocks, percentile: float) -> np.ndarray:
+    return np.array([np.percentile(block, percentile) for block in blocks])
 
 
 def _steadiest(subject: Subject) -> tuple[Blocks, Blocks]:
@@ -54,12 +64,8 @@ def _take(subject: Subject) -> tuple[Blocks, Blocks]:
 
 
 def _spread(blocks: Blocks) -> float:
-    low, high = np.percentile([np.percentile(block, 95) for block in blocks], [25, 75])
+    low, high = np.percentile(_by_block(blocks, 95), [25, 75])
     return float(high / low)
-
-
-def _quiet(blocks: Blocks, percentile: float) -> float:
-    return float(np.percentile([np.percentile(block, percentile) for block in blocks], 25))
 
 
 def time_calls(session: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray, start: int, calls: int) -> np.ndarray:

@@ -22,7 +22,7 @@ class Options:
     attempts: int = 3
     clients: int = 4
     slices: int = 3
-    slice_s: float = 0.1
+    slice_s: float = 0.05
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,14 @@ from autoopt.measurements.subject import Options, Subject
 
 def throughput(subject: Subject) -> dict[str, Measurement]:
     """throughput_qps: single-input queries a second of all clients together; the median over slices that alternate with
-    the baseline's."""
+    the baseline's. The spread is half the range of the slices' ratios, times the baseline."""
     mine, base = [], []
     for _ in range(subject.options.slices):
         mine.append(_slice(subject.session, subject.inputs, subject.options))
         base.append(_slice(subject.baseline_session, subject.inputs, subject.options))
-    return {"throughput_qps": Measurement(float(np.median(mine)), float(np.median(base)))}
+    value, baseline = float(np.median(mine)), float(np.median(base))
+    spread = float(np.ptp(np.array(mine) / np.array(base))) / 2 * baseline
+    return {"throughput_qps": Measurement(value, baseline, spread)}
 
 
 def _slice(session: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray, options: Options) -> float:

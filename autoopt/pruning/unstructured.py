@@ -12,14 +12,17 @@ def unstructured_magnitude(model: nn.Module, inputs: Tensor, targets: Tensor, am
     """Zero the globally smallest weights, gradually: s(t) = amount (1 - (1 - t)^3) (Zhu and Gupta 2017,
     arXiv:1710.01878).
 
-    Masks hold during training (torch.nn.utils.prune) and are baked into the weights by `finish`.
+    Masks hold during training (torch.nn.utils.prune), from the first `advance` on, and are baked into the weights by
+    `finish`: before and after, the module is a plain one.
     """
     layers = [(m, "weight") for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Conv1d, nn.Linear, nn.Embedding))]
-    reached = 0.0
-    prune.global_unstructured(layers, prune.L1Unstructured, amount=0.0)  # from here on `weight` is weight_orig * mask
+    reached: float | None = None
 
     def advance(progress: float) -> None:
         nonlocal reached
+        if reached is None:
+            prune.global_unstructured(layers, prune.L1Unstructured, amount=0.0)  # now `weight` is weight_orig * mask
+            reached = 0.0
         target = amount * (1 - (1 - min(progress / RAMP_END, 1.0)) ** 3)
         # Each call masks a share of what is left; small steps are saved up, since each call sorts all weights.
         if target - reached > 0.02 * amount or (target == amount and reached < amount):

@@ -18,6 +18,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         **standing.counts(),
         "seconds": round(outcome.seconds, 3),
         "seconds_to_first_feasible": None if first is None else round(first, 3),
+        "seconds_by_stage": {stage: round(seconds, 3) for stage, seconds in outcome.seconds_by_stage().items()},
         "hypervolume": standing.hypervolume,
         "champion": champion and {**describe(champion, outcome.kpis), "test": outcome.test, "path": path},
         "nearest_miss": miss and {**describe(miss, outcome.kpis), "blocking": miss.blocking(outcome.kpis)},

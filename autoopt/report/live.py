@@ -60,7 +60,7 @@ class Display:
 
     def on_end(self, trial: Trial, standing: Standing) -> None:
         line = self._line(trial, standing)
-        self._counted += trial.state != FAILED
+        self._counted += trial.state != FAILED and trial.sibling_of is None
         self._running, self._standing = "", standing
         self._ended = [*self._ended, (trial, line)][-RECENT:]
         if self._live is None:
@@ -68,6 +68,7 @@ class Display:
 
     def _line(self, trial: Trial, standing: Standing) -> str:
         head = f"{trial.number:4d}  {structure_line(trial.recipe)}"
+        head += "" if trial.sibling_of is None else f"  (weights of {trial.sibling_of})"
         if trial.state != COMPLETE:
             return f"{head}  {trial.state}: {' '.join(trial.reason.split())[:160]}"
         ratios = "  ".join(f"{kpi.name} {_short(kpi, trial)}" for kpi in self.kpis)
@@ -93,7 +94,7 @@ class Display:
             return f"{self.study}: measuring the baseline"
         counts = standing.counts()
         best = f", best kpi_score {standing.feasible[0].score(self.kpis):.3f}" if standing.feasible else ""
-        summary = ", ".join(f"{counts[key]} {key}" for key in ("trials", "feasible", "failed"))
+        summary = ", ".join(f"{counts[key]} {key}" for key in ("trials", "feasible", "screened", "failed"))
         return f"{self.study}: {summary}{best}, {elapsed:.0f} s"
 
     def _bar(self, elapsed: float) -> ProgressBar:

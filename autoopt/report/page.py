@@ -7,7 +7,7 @@ from pathlib import Path
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.report.outcome import Outcome
-from autoopt.report.words import bounds, measured, recipe_line, verdict
+from autoopt.report.words import bounds, early_ends, measured, recipe_line, verdict
 
 STYLE = """
 :root { color-scheme: light dark }
@@ -28,7 +28,9 @@ def page(outcome: Outcome, plot: Path) -> str:
     """Verdict, bounds, picture, all complete trials (best first), time by stage, failures by reason."""
     standing = outcome.standing
     counts = standing.counts()
-    summary = ", ".join(f"{counts[key]} {key}" for key in ("trials", "complete", "screened", "failed", "feasible"))
+    summary = ", ".join(
+        f"{counts[key]} {key}" for key in ("trials", "siblings", "complete", "screened", "failed", "feasible")
+    )
     picture = base64.b64encode(plot.read_bytes()).decode()
     parts = [
         f"<h1>{html.escape(outcome.study)}</h1>",
@@ -38,7 +40,7 @@ def page(outcome: Outcome, plot: Path) -> str:
         "<h2>Trials</h2>",
         _trials(outcome),
         "<h2>Where the time went</h2>",
-        _times(standing),
+        _times(outcome),
         _ended_early(standing),
     ]
     title = html.escape(f"autoopt: {outcome.study}")
@@ -94,15 +96,13 @@ def _role(trial: Trial, outcome: Outcome) -> str:
     return roles.get(trial.number, "")
 
 
-def _times(standing: Standing) -> str:
-    totals: dict[str, float] = {}
-    for trial in standing.trials:
-        for stage, seconds in (trial.evaluation.seconds if trial.evaluation else {}).items():
-            totals[stage] = totals.get(stage, 0.0) + seconds
-    whole = sum(totals.values()) or 1.0
+def _times(outcome: Outcome) -> str:
+    whole = outcome.seconds or 1.0
+    stages = outcome.seconds_by_stage()
+    stages["not counted"] = max(0.0, whole - sum(stages.values()))
     cells = "".join(
-        f"<tr><td>{stage}</td><td>{seconds:.1f} s</td><td>{seconds / whole:.0%}</td></tr>"
-        for stage, seconds in totals.items()
+        f"<tr><td>{stage}</td><td>{seconds:.1f} s</td><td>{seconds / whole:.1%}</td></tr>"
+        for stage, seconds in stages.items()
     )
     return f"<table><tr><th>stage</th><th>seconds</th><th>share</th></tr>{cells}</table>"
 
@@ -111,8 +111,11 @@ def _ended_early(standing: Standing) -> str:
     ended = [trial for trial in standing.trials if trial.state in (FAILED, SCREENED)]
     if not ended:
         return ""
+    counts = ", ".join(f"{count} {reason}" for reason, count in early_ends(standing).items())
     items = "".join(
         f"<li>trial {t.number} {t.state} ({html.escape(recipe_line(t.recipe))}): {html.escape(t.reason)}</li>"
         for t in ended
     )
-    return f"<h2>Failed and screened</h2><ul>{items}</ul>"
+    return (
+        f"<h2>Failed and screened</h2><p>{counts}</p><details><summary>all of them</summary><ul>{items}</ul></details>"
+    )

@@ -1,7 +1,11 @@
 """Numbers and recipes in words: one home for how the terminal, the page and MLflow's note say things."""
 
+from collections import Counter
+
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
+from autoopt.core.standing import Standing
+from autoopt.core.trial import COMPLETE, SCREENED
 from autoopt.report.outcome import Outcome
 
 
@@ -70,6 +74,25 @@ def verdict(outcome: Outcome) -> str:
     blocking = ", ".join(miss.blocking(outcome.kpis))
     nearest = f"Nearest miss: trial {miss.number} ({recipe_line(miss.recipe)}), blocked by {blocking}."
     return f"No trial meets every bound. {nearest}"
+
+
+def time_line(outcome: Outcome) -> str:
+    """The share of each stage in the search time, the largest first."""
+    stages = sorted(outcome.seconds_by_stage().items(), key=lambda stage: -stage[1])
+    whole = outcome.seconds or 1.0
+    return ", ".join(f"{stage} {seconds / whole:.0%}" for stage, seconds in stages if seconds >= 0.005 * whole)
+
+
+def early_ends(standing: Standing) -> dict[str, int]:
+    """How many trials ended early, by why: screened by structure, bar or learning curve, or failed."""
+    reasons = [
+        f"screened by its {trial.evaluation.facts['screened_by']}"
+        if trial.state == SCREENED and trial.evaluation
+        else trial.state
+        for trial in standing.trials
+        if trial.state != COMPLETE
+    ]
+    return dict(Counter(reasons))
 
 
 def _exam(outcome: Outcome) -> str:

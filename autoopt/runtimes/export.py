@@ -3,11 +3,12 @@
 import copy
 import logging
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_linear_bn_eval
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from autoopt.core.errors import TrialError
 
@@ -36,17 +37,43 @@ def export(model: nn.Module, inputs: Tensor, path: Path) -> str:
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
-    """A copy in eval mode whose fully connected layers have taken up the batch norm behind them.
+    """A copy in eval mode whose convolutions and fully connected layers have taken up the batch norm behind them.
 
-    Exporters fold it into convolutions only; left in the graph it costs a float operator between quantized ones.
+    Left to the exporter, weights would change on the way to the file, and norms behind fully connected layers stay in
+    the graph as float operators between quantized ones. A model that cannot be traced is copied as it is.
     """
     model = copy.deepcopy(model).eval()
-    for chain in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
-        for i in range(len(chain) - 1):
-            linear, norm = chain[i], chain[i + 1]
-            if isinstance(linear, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
-                chain[i], chain[i + 1] = fuse_linear_bn_eval(linear, norm), nn.Identity()
-    return model
+    try:
+        return _folded(fx.symbolic_trace(copy.deepcopy(model)))
+    except Exception as error:  # tracing raises whatever the forward function provokes
+        logging.getLogger(__name__).info("batch norms are left to the exporter: %s", error)
+        return model
+
+
+def _folded(traced: fx.GraphModule) -> fx.GraphModule:
+    """Layers that are called once, with a norm as their only reader."""
+    calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
+    for node in list(traced.graph.nodes):
+        before = node.args[0] if node.op == "call_module" and node.args else None
+        if not isinstance(before, fx.Node) or calls[before.target] != 1 or len(before.users) != 1:
+            continue
+        place = str(before.target)
+        fused = _fused(traced.get_submodule(place), traced.get_submodule(str(node.target)))
+        if fused is not None:
+            traced.set_submodule(place, fused)
+            node.replace_all_uses_with(before)
+            traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
+
+
+def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module | None:
+    if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and isinstance(norm, nn.modules.batchnorm._BatchNorm):
+        return fuse_conv_bn_eval(layer, norm)
+    if isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+        return fuse_linear_bn_eval(layer, norm)
+    return None
 
 
 def _torchscript(model: nn.Module, inputs: Tensor, path: Path) -> None:

@@ -1,10 +1,12 @@
 """When to stop."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from autoopt.core.standing import Standing
-from autoopt.core.trial import COMPLETE, FAILED, SCREENED
+from autoopt.core.trial import FAILED
+from autoopt.search.session import counted
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,25 @@ def next_occurrence(until: str, now: datetime) -> datetime:
     return moment if moment > now else moment + timedelta(days=1)
 
 
-def spent(budget: Budget, standing: Standing, *, since: int, searched_s: float, past_until: bool) -> str | None:
+def seconds_left(budget: Budget, searched_s: float, until: datetime | None, now: datetime) -> dict[str, float]:
+    """Until each deadline ('hours', 'until') that the budget has. `searched_s`: of the session, so far."""
+    left = {} if budget.hours is None else {"hours": budget.hours * 3600 - searched_s}
+    return left if until is None else {**left, "until": (until - now).total_seconds()}
+
+
+def spent(budget: Budget, standing: Standing, *, since: int, left: Mapping[str, float]) -> str | None:
     """Why to stop now ('trials', 'hours', 'until', 'kpis', 'plateau'), or None to go on.
 
-    The budget is for a session: it began after `since` complete or screened trials and has searched for `searched_s`.
+    The budget is for a session: it began after `since` complete or screened trials; `left`: see seconds_left.
     """
-    new_trials = standing.count(COMPLETE) + standing.count(SCREENED) - since
+    new_trials = counted(standing.trials) - since
     if budget.stop == "kpis" and standing.feasible:
         return "kpis"
     if budget.trials is not None and new_trials >= budget.trials:
         return "trials"
-    if budget.hours is not None and searched_s >= budget.hours * 3600:
-        return "hours"
-    if past_until:
-        return "until"
+    for deadline, seconds in left.items():
+        if seconds <= 0:
+            return deadline
     if budget.plateau is not None and trials_without_gain(standing, since) >= budget.plateau:
         return "plateau"
     return None
@@ -49,8 +56,9 @@ def spent(budget: Budget, standing: Standing, *, since: int, searched_s: float, 
 def trials_without_gain(standing: Standing, since: int) -> int:
     """Trials that ended since the front last grew, or since the session began, which is after `since` trials.
 
-    A trial that joins the front is a gain in hypervolume; one that does not is none. Failed trials do not count.
+    A trial that joins the front is a gain in hypervolume; one that does not is none. Failed trials and siblings do not
+    count, but a sibling that joins the front is a gain.
     """
-    ended = [trial.number for trial in standing.trials if trial.state != FAILED]
+    ended = [trial.number for trial in standing.trials if trial.state != FAILED and trial.sibling_of is None]
     youngest = max((trial.number for trial in standing.front), default=0)  # 0: the baseline is no trial without gain
     return sum(number > youngest for number in ended[since:])

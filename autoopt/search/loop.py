@@ -2,34 +2,35 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
-from optuna.trial import TrialState
 
-from autoopt.core.errors import AutooptError, Interrupted, TrialError
+from autoopt.core.errors import AutooptError, Interrupted, Screened, TrialError
 from autoopt.core.kpi import Kpi
 from autoopt.core.recipe import BASELINE, Recipe
-from autoopt.core.space import Choice, Range, Space, Value, draw, parameters
+from autoopt.core.space import Space, parameters, siblings
 from autoopt.core.standing import Standing, standing
-from autoopt.core.trial import COMPLETE, FAILED, Evaluation, Trial
-from autoopt.search.budget import Budget, next_occurrence, spent
-from autoopt.search.record import RECORD, REPEATS, read_trials, to_record
+from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Draft, Trial
+from autoopt.search.asking import QUEUED, ask, random_sampler, was_queued
+from autoopt.search.budget import Budget, next_occurrence, seconds_left, spent
+from autoopt.search.expected import expected_seconds
+from autoopt.search.record import RECORD, read_trials, running
+from autoopt.search.rules import Rules
+from autoopt.search.screening import Gate
 from autoopt.search.session import Session
+from autoopt.search.telling import add, tell, tell_repeat
 
 log = logging.getLogger(__name__)
 
 REPEATS_IN_A_ROW, FAILURES_IN_A_ROW = 50, 10
 STUBBORN = 5  # repeats or failures in a row after which recipes are drawn at random: some samplers insist on a point
-WORST_VIOLATION = 1e9  # stands for infinity, which JSON and databases do not keep
+TOO_LONG_IN_A_ROW = 5  # proposals that would end after the deadline, until the search ends before it
 
-Evaluate = Callable[[Recipe, int], Evaluation]
+Evaluate = Callable[[Draft, Gate], Iterable[Draft]]
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,18 @@ class Watch:
     """Told about the search as it goes: the live display, the tracker, the house-keeping of artifacts."""
 
     on_start: Callable[[int, Recipe], None] = lambda number, recipe: None
+    before_record: Callable[[Trial, Standing], None] = lambda trial, standing: None
+    """Before the study knows of the trial: what the record will refer to has to be there."""
     on_end: Callable[[Trial, Standing], None] = lambda trial, standing: None
 
 
 @dataclass(frozen=True)
 class Search:
-    """A study and what it is searched with. `evaluate(recipe, trial number)` raises TrialError where a recipe fails."""
+    """A study and what it is searched with.
+
+    `evaluate(draft, gate)` fills the draft, shows the gate what it finds, and returns the drafts of the siblings, which
+    it may make one by one. It raises TrialError where a recipe fails.
+    """
 
     study: optuna.Study
     space: Space
@@ -51,7 +58,8 @@ class Search:
     budget: Budget
     first: Sequence[Recipe]
     """Asked before the sampler has a say; those outside of the space are left out."""
-    watch: Watch = Watch()
+    rules: Rules = field(default_factory=Rules)
+    watch: Watch = field(default_factory=Watch)
     should_stop: Callable[[], bool] = lambda: False
 
 
@@ -62,168 +70,148 @@ def run_search(search: Search) -> str:
     MemoryError from `evaluate` is a bug: the trial is recorded as failed, then it is raised again.
     """
     trials = read_trials(search.study)
-    session = Session.begin(search.study, trials)
-    until = next_occurrence(search.budget.until, datetime.now()) if search.budget.until else None
+    run = Run(search, Session.begin(search.study, trials), trials)
     try:
         if not trials:
-            _measure_baseline(search, session, trials)
-        stopped_by = _search(search, session, trials, until)
+            run.measure_baseline()
+        stopped_by = run.until_spent()
     except Interrupted:
         stopped_by = "interrupt"
-    session.save(stopped_by)
+    run.session.save(stopped_by)
     return stopped_by
 
 
-def _search(search: Search, session: Session, trials: list[Trial], until: datetime | None) -> str:
-    repeats = failures = 0
-    while True:
-        now = standing(trials, search.kpis)
-        past = until is not None and datetime.now() >= until
-        reason = spent(
-            search.budget,
-            now,
-            since=session.first_trials,
-            searched_s=session.searched_s - session.first_s,
-            past_until=past,
+@dataclass
+class Run:
+    """The state of a search while it runs."""
+
+    search: Search
+    session: Session
+    trials: list[Trial]
+    known: dict[Recipe, Trial] = field(default_factory=dict)
+    """Recipes that need not be evaluated again."""
+    repeats: int = 0
+    failures: int = 0
+    too_long: int = 0
+    """Each in a row, up to now."""
+
+    def __post_init__(self) -> None:
+        until = self.search.budget.until
+        self.until = next_occurrence(until, datetime.now()) if until else None
+        self.known = {trial.recipe: trial for trial in self.trials if trial.state != FAILED}
+        self.standing = standing(self.trials, self.search.kpis)
+
+    def until_spent(self) -> str:
+        while True:
+            left = seconds_left(self.search.budget, self.session.session_s, self.until, datetime.now())
+            reason = spent(self.search.budget, self.standing, since=self.session.first_trials, left=left)
+            if self.search.should_stop():
+                raise Interrupted("stopped between two trials")
+            if reason:
+                return reason
+            if self.too_long >= TOO_LONG_IN_A_ROW:
+                return min(left, key=lambda deadline: left[deadline])
+            if self.repeats >= REPEATS_IN_A_ROW:
+                log.warning("the last %d recipes proposed had all been evaluated: the space is exhausted", self.repeats)
+                return "plateau"
+            if self.failures >= FAILURES_IN_A_ROW and self.standing.count(COMPLETE) <= 1:
+                last = self.trials[-1].reason
+                raise AutooptError(f"the first {self.failures} trials all failed, the last one with: {last}")
+            self._one_trial(min(left.values(), default=float("inf")))
+
+    def measure_baseline(self) -> None:
+        """Trial 0, added as it stands whether or not the space contains it; then the first recipes are queued."""
+        search, draft = self.search, Draft(BASELINE)
+        search.watch.on_start(0, BASELINE)
+        search.evaluate(draft, Gate(search.rules, search.kpis, (), BASELINE))
+        self._add(0, draft, None)
+        with self.session.clock("log"):
+            for recipe in search.first:
+                queued = parameters(search.space, recipe)
+                if queued is not None:
+                    search.study.enqueue_trial(queued, user_attrs={QUEUED: True})
+
+    def _one_trial(self, seconds_left: float) -> None:
+        """One proposal: evaluated, answered from the record, or left since it would take too long."""
+        search, study, clock = self.search, self.search.study, self.session.clock
+        stubborn = max(self.repeats, self.failures) >= STUBBORN
+        with clock("sampler"), random_sampler(study) if stubborn else nullcontext():
+            asked, recipe = ask(study, search.space)
+        with clock("log"):
+            if recipe in self.known:
+                self.repeats += 1
+                return tell_repeat(study, asked, self.known[recipe], search.kpis)
+            if self.standing.feasible and expected_seconds(recipe, self.trials) > seconds_left:
+                return self._leave(asked)
+            asked.set_user_attr(RECORD, running(recipe))
+            search.watch.on_start(asked.number, recipe)
+        trial, found = self._evaluate(asked, recipe)
+        self.repeats, self.failures, self.too_long = 0, self.failures + 1 if trial.state == FAILED else 0, 0
+        self._record(trial, lambda: self._tell(asked, trial))
+        for sibling in found:
+            self._add(len(study.get_trials(deepcopy=False)), sibling, trial.number)
+            if search.should_stop():
+                break
+
+    def _evaluate(self, asked: optuna.Trial, recipe: Recipe) -> tuple[Trial, Iterable[Draft]]:
+        """The trial as it ended, and its siblings. Raises Interrupted, and what is a bug, after the study is safe."""
+        search, number = self.search, asked.number
+        others = siblings(search.space, recipe) if search.rules.siblings and recipe.is_trained else []
+        draft = Draft(recipe, tuple(other for other in others if other not in self.known))
+        try:
+            found = search.evaluate(draft, Gate(search.rules, search.kpis, self.trials, recipe))
+            return self._ended(number, draft, COMPLETE), found
+        except Screened as screened:
+            draft.facts |= {"screened_by": screened.by}
+            return self._ended(number, draft, SCREENED, str(screened)), []
+        except TrialError as error:
+            return self._ended(number, draft, FAILED, str(error)), []
+        except MemoryError as error:
+            return self._ended(number, draft, FAILED, f"MemoryError: {error}"), []
+        except (Interrupted, KeyboardInterrupt):
+            self._tell(asked, self._ended(number, draft, FAILED, "interrupted; its recipe was queued again"))
+            search.study.enqueue_trial(asked.params, user_attrs={"retry_of": number})
+            raise
+        except BaseException as error:
+            self._tell(asked, self._ended(number, draft, FAILED, f"a bug: {type(error).__name__}: {error}"))
+            raise
+
+    def _ended(self, number: int, draft: Draft, state: str, reason: str = "", sibling_of: int | None = None) -> Trial:
+        """The trial as it will stand in the record; it takes the seconds of the session's clock along."""
+        for stage, seconds in self.session.clock.drain().items():
+            draft.clock.seconds[stage] = draft.clock.seconds.get(stage, 0.0) + seconds
+        trace = traceback.format_exc() if state == FAILED and reason != draft.failure else ""
+        return Trial(
+            number, state, draft.recipe, draft.evaluation(), reason, trace, self.session.searched_s, sibling_of
         )
-        if search.should_stop():
-            raise Interrupted("stopped between two trials")
-        if reason:
-            return reason
-        if repeats >= REPEATS_IN_A_ROW:
-            log.warning("the last %d recipes proposed had all been evaluated before: the space is exhausted", repeats)
-            return "plateau"
-        if failures >= FAILURES_IN_A_ROW and now.count(COMPLETE) <= 1:
-            raise AutooptError(f"the first {failures} trials all failed, the last one with: {trials[-1].reason}")
-        trial = _next_trial(search, session, trials, stubborn=max(repeats, failures) >= STUBBORN)
-        if trial is None:
-            repeats += 1
-            continue
-        repeats, failures = 0, failures + 1 if trial.state == FAILED else 0
-        trials.append(trial)
-        session.save(None)
-        search.watch.on_end(trial, standing(trials, search.kpis))
 
+    def _add(self, number: int, draft: Draft, sibling_of: int | None) -> None:
+        """A trial that the sampler did not ask for. Nobody else adds to the study, so that its number is known."""
+        state = FAILED if draft.failure else COMPLETE
+        trial = self._ended(number, draft, state, draft.failure, sibling_of)
+        self._record(trial, lambda: add(self.search.study, self.search.space, trial, self.search.kpis))
 
-def _next_trial(search: Search, session: Session, trials: list[Trial], *, stubborn: bool) -> Trial | None:
-    """One proposal, evaluated; None where its recipe was answered from the record."""
-    with _random_sampler(search.study) if stubborn else nullcontext():
-        asked = search.study.ask()
-        recipe = draw(search.space, lambda parameter, knob: _suggest(asked, parameter, knob))
-    known = next((trial for trial in trials if trial.state == COMPLETE and trial.recipe == recipe), None)
-    if known is not None:
-        asked.set_user_attr(REPEATS, known.number)
-        _set_constraints(asked, search.kpis, known)
-        search.study.tell(asked, _losses(search.kpis, known))
-        return None
-    asked.set_user_attr(RECORD, to_record(recipe, reason="running"))
-    search.watch.on_start(asked.number, recipe)
-    try:
-        evaluation = search.evaluate(recipe, asked.number)
-    except (TrialError, MemoryError) as error:
-        return _fail(
-            search,
-            session,
-            asked,
-            recipe,
-            f"{type(error).__name__}: {error}" if isinstance(error, MemoryError) else str(error),
-        )
-    except (Interrupted, KeyboardInterrupt):
-        _fail(search, session, asked, recipe, "interrupted; its recipe was queued again")
-        search.study.enqueue_trial(asked.params, user_attrs={"retry_of": asked.number})
-        raise
-    except BaseException as error:
-        _fail(search, session, asked, recipe, f"a bug: {type(error).__name__}: {error}")
-        raise
-    trial = Trial(asked.number, COMPLETE, recipe, evaluation, ended_at_s=session.searched_s)
-    asked.set_user_attr(RECORD, to_record(recipe, evaluation=evaluation, ended_at_s=trial.ended_at_s))
-    _set_constraints(asked, search.kpis, trial)
-    search.study.tell(asked, _losses(search.kpis, trial))
-    return trial
+    def _record(self, trial: Trial, write: Callable[[], None]) -> None:
+        """What the trial left behind, then the study, then everybody who watches."""
+        with self.session.clock("log"):
+            self.trials.append(trial)
+            self.standing = standing(self.trials, self.search.kpis)
+            self.search.watch.before_record(trial, self.standing)
+            write()
+            if trial.state != FAILED:
+                self.known[trial.recipe] = trial
+            else:
+                log.warning("trial %d failed: %s", trial.number, trial.reason)
+            self.search.watch.on_end(trial, self.standing)
+            self.session.save(None)
 
+    def _tell(self, asked: optuna.Trial, trial: Trial) -> None:
+        tell(self.search.study, asked, trial, self.search.kpis)
 
-@contextmanager
-def _random_sampler(study: optuna.Study) -> Iterator[None]:
-    """Within the block the study proposes at random; the seed is the number of trials, so that it never repeats."""
-    before = study.sampler
-    study.sampler = RandomSampler(seed=len(study.get_trials(deepcopy=False)))
-    try:
-        yield
-    finally:
-        study.sampler = before
-
-
-def _measure_baseline(search: Search, session: Session, trials: list[Trial]) -> None:
-    """Trial 0, added as it stands whether or not the space contains it; then the first recipes are queued."""
-    search.watch.on_start(0, BASELINE)
-    evaluation = search.evaluate(BASELINE, 0)
-    trial = Trial(0, COMPLETE, BASELINE, evaluation, ended_at_s=session.searched_s)
-    answers = parameters(search.space, BASELINE) or {}
-    search.study.add_trial(
-        optuna.trial.create_trial(
-            values=_losses(search.kpis, trial),
-            params=answers,
-            distributions=_distributions(search.space, BASELINE) if answers else {},
-            user_attrs={RECORD: to_record(BASELINE, evaluation=evaluation, ended_at_s=trial.ended_at_s)},
-            constraints=_constraints(search.kpis, trial),
-        )
-    )
-    for recipe in search.first:
-        queued = parameters(search.space, recipe)
-        if queued is not None:
-            search.study.enqueue_trial(queued)
-    trials.append(trial)
-    session.save(None)
-    search.watch.on_end(trial, standing(trials, search.kpis))
-
-
-def _fail(search: Search, session: Session, asked: optuna.Trial, recipe: Recipe, reason: str) -> Trial:
-    trial = Trial(
-        asked.number, FAILED, recipe, reason=reason, trace=traceback.format_exc(), ended_at_s=session.searched_s
-    )
-    asked.set_user_attr(RECORD, to_record(recipe, reason=reason, trace=trial.trace, ended_at_s=trial.ended_at_s))
-    search.study.tell(asked, state=TrialState.FAIL)
-    log.warning("trial %d failed: %s", trial.number, reason)
-    return trial
-
-
-def _losses(kpis: tuple[Kpi, ...], trial: Trial) -> list[float]:
-    return [kpi.loss(trial.measurements[kpi.name]) for kpi in kpis if kpi.objective]
-
-
-def _constraints(kpis: tuple[Kpi, ...], trial: Trial) -> dict[str, float]:
-    return {key: min(violation, WORST_VIOLATION) for key, violation in trial.violations(kpis).items()}
-
-
-def _set_constraints(asked: optuna.Trial, kpis: tuple[Kpi, ...], trial: Trial) -> None:
-    for key, violation in _constraints(kpis, trial).items():
-        asked.set_constraint(key, violation)
-
-
-def _suggest(asked: optuna.Trial, parameter: str, knob: Choice | Range) -> Value:
-    if isinstance(knob, Choice):
-        return asked.suggest_categorical(parameter, knob.values)  # type: ignore[return-value]
-    if knob.whole:
-        return asked.suggest_int(parameter, int(knob.low), int(knob.high), log=knob.log, step=int(knob.step or 1))
-    return asked.suggest_float(parameter, knob.low, knob.high, log=knob.log, step=knob.step)
-
-
-def _distribution(knob: Choice | Range) -> BaseDistribution:
-    if isinstance(knob, Choice):
-        return CategoricalDistribution(knob.values)
-    if knob.whole:
-        return IntDistribution(int(knob.low), int(knob.high), log=knob.log, step=int(knob.step or 1))
-    return FloatDistribution(knob.low, knob.high, log=knob.log, step=knob.step)
-
-
-def _distributions(space: Space, recipe: Recipe) -> dict[str, BaseDistribution]:
-    """The distribution of each parameter that `draw` asks for this recipe."""
-    found: dict[str, BaseDistribution] = {}
-    wanted: dict[str, Any] = recipe.to_dict()
-
-    def note(parameter: str, knob: Choice | Range) -> Value:
-        found[parameter] = _distribution(knob)
-        return wanted[parameter.partition("[")[0]]  # type: ignore[no-any-return]
-
-    draw(space, note)
-    return found
+    def _leave(self, asked: optuna.Trial) -> None:
+        """Too long for the time that is left. What was queued waits for the next session."""
+        self.too_long += 1
+        self.search.study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        if was_queued(asked):
+            self.too_long = TOO_LONG_IN_A_ROW  # it would be the next one again
+            self.search.study.enqueue_trial(asked.params, user_attrs={QUEUED: True})

@@ -17,16 +17,20 @@ REPEATS = "repeats"
 STATES = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: SCREENED, TrialState.FAIL: FAILED}
 
 
-def to_record(
-    recipe: Recipe, *, evaluation: Evaluation | None = None, reason: str = "", trace: str = "", ended_at_s: float = 0.0
-) -> dict[str, Any]:
+def to_record(trial: Trial) -> dict[str, Any]:
     return {
-        "recipe": recipe.to_dict(),
-        "evaluation": evaluation.to_dict() if evaluation else None,
-        "reason": reason,
-        "trace": trace,
-        "ended_at_s": ended_at_s,
+        "recipe": trial.recipe.to_dict(),
+        "evaluation": trial.evaluation.to_dict() if trial.evaluation else None,
+        "reason": trial.reason,
+        "trace": trial.trace,
+        "ended_at_s": trial.ended_at_s,
+        "sibling_of": trial.sibling_of,
     }
+
+
+def running(recipe: Recipe) -> dict[str, Any]:
+    """The record of a trial that has just begun: what a kill leaves behind."""
+    return to_record(Trial(-1, FAILED, recipe, reason="running"))
 
 
 def from_frozen(frozen: FrozenTrial) -> Trial | None:
@@ -42,6 +46,7 @@ def from_frozen(frozen: FrozenTrial) -> Trial | None:
         reason=record["reason"],
         trace=record["trace"],
         ended_at_s=record["ended_at_s"],
+        sibling_of=record["sibling_of"],
     )
 
 

@@ -3,34 +3,40 @@ begun anew.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from optuna import Study
 
+from autoopt.core.clock import StageClock
 from autoopt.core.trial import FAILED, Trial
 
-SESSION, SEARCHED_S = "autoopt_session", "autoopt_searched_s"
+SESSION = "autoopt_session"
 
 
 @dataclass
 class Session:
-    """Counters of the current session. `searched_s` is the study's whole search time, its earlier sessions included."""
+    """Counters of the current session. `searched_s` is the study's whole search time, its earlier sessions included.
+
+    `clock` counts what no trial is running for (proposing, logging), until the next record takes it.
+    """
 
     study: Study
     first_trials: int
     first_s: float
     _earlier_s: float
-    _began: float
+    clock: StageClock = field(default_factory=StageClock)
+    _began: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def begin(cls, study: Study, trials: list[Trial]) -> "Session":
+    def begin(cls, study: Study, trials: Sequence[Trial]) -> "Session":
         """Goes on with the counters of the last session where that was killed or interrupted."""
-        earlier = float(study.user_attrs.get(SEARCHED_S, 0.0))
-        last = study.user_attrs.get(SESSION)
-        first_trials, first_s = counted(trials), earlier
-        if last is not None and last["ended_by"] in (None, "interrupt"):
+        last = _saved(study)
+        first_trials, first_s = counted(trials), last["searched_s"]
+        if last["first_trials"] is not None and last["ended_by"] in (None, "interrupt"):
             first_trials, first_s = last["first_trials"], last["first_s"]
-        session = cls(study, first_trials, first_s, earlier, time.monotonic())
+        session = cls(study, first_trials, first_s, last["searched_s"], StageClock(dict(last["seconds"])))
         session.save(None)
         return session
 
@@ -38,11 +44,22 @@ class Session:
     def searched_s(self) -> float:
         return self._earlier_s + time.monotonic() - self._began
 
+    @property
+    def session_s(self) -> float:
+        """Of these, the seconds that count against the budget."""
+        return self.searched_s - self.first_s
+
     def save(self, ended_by: str | None) -> None:
         """Called after each trial: a kill loses the running trial's seconds at most."""
-        self.study.set_user_attr(SEARCHED_S, self.searched_s)
         self.study.set_user_attr(
-            SESSION, {"first_trials": self.first_trials, "first_s": self.first_s, "ended_by": ended_by}
+            SESSION,
+            {
+                "first_trials": self.first_trials,
+                "first_s": self.first_s,
+                "searched_s": self.searched_s,
+                "seconds": dict(self.clock.seconds),
+                "ended_by": ended_by,
+            },
         )
 
 
@@ -52,13 +69,20 @@ class Ended:
 
     stopped_by: str | None
     searched_s: float
+    seconds: dict[str, float]
+    """By stage, what belongs to no trial's record."""
 
 
 def last_ended(study: Study) -> Ended:
-    last = study.user_attrs.get(SESSION) or {"ended_by": None}
-    return Ended(last["ended_by"], float(study.user_attrs.get(SEARCHED_S, 0.0)))
+    last = _saved(study)
+    return Ended(last["ended_by"], last["searched_s"], last["seconds"])
 
 
-def counted(trials: list[Trial]) -> int:
-    """Trials that a budget counts: complete and screened ones."""
-    return sum(trial.state != FAILED for trial in trials)
+def _saved(study: Study) -> dict[str, Any]:
+    never: dict[str, Any] = {"first_trials": None, "first_s": 0.0, "searched_s": 0.0, "seconds": {}, "ended_by": None}
+    return {**never, **study.user_attrs.get(SESSION, {})}
+
+
+def counted(trials: Sequence[Trial]) -> int:
+    """Trials that a budget counts: complete and screened ones, not siblings."""
+    return sum(trial.state != FAILED and trial.sibling_of is None for trial in trials)

@@ -120,6 +120,8 @@ class View:
         now = int(time.time() * 1000)
         spent = int(sum(trial.evaluation.seconds.values()) * 1000) if trial.evaluation else 0
         tags = {"mlflow.parentRunId": self.parent_id, "autoopt.trial": str(trial.number), "autoopt.state": trial.state}
+        if trial.sibling_of is not None:
+            tags["autoopt.sibling_of"] = str(trial.sibling_of)
         if trial.reason:
             tags |= {
                 "autoopt.reason": trial.reason[:4000],
@@ -179,13 +181,15 @@ def run_name(trial: Trial) -> str:
 
 
 def metrics(trial: Trial, kpis: tuple[Kpi, ...], now_ms: int) -> list[Metric]:
-    """Measurements, their ratios to the baseline, kpi_score, the learning curve and seconds by stage."""
+    """Measurements, their ratios to the baseline, kpi_score, the learning curve and seconds by stage; of a screened
+    or failed trial what was known by then."""
     if trial.evaluation is None:
         return []
     values = {name: measured.value for name, measured in trial.measurements.items()}
     values |= {f"{name}_ratio": m.ratio for name, m in trial.measurements.items() if m.ratio is not None}
     values |= {f"seconds_{stage}": seconds for stage, seconds in trial.evaluation.seconds.items()}
-    values["kpi_score"] = trial.score(kpis)
+    if trial.state == COMPLETE:
+        values["kpi_score"] = trial.score(kpis)
     curve = [
         Metric("epoch_quality", quality, now_ms, epoch) for epoch, quality in enumerate(trial.evaluation.curve, start=1)
     ]

@@ -23,7 +23,7 @@ RECALIBRATION_BATCHES = 20
 @dataclass(frozen=True)
 class Hooks:
     """Seams for the search: `should_stop` is asked before each step, `on_epoch(epoch, quality)` told after each epoch
-    (from 1).
+    (from 1); it may raise Screened.
     """
 
     should_stop: Callable[[], bool] = lambda: False
@@ -36,6 +36,7 @@ def train(pruned: Pruned, task: Task, logits: Tensor, recipe: Recipe, *, seed: i
     `logits` (n, classes) are the teacher's on the train split. Returns the quality on validation after each epoch.
     Raises TrialError on a loss that is not finite, Interrupted when told to stop.
     """
+    torch.manual_seed(seed)  # for dropout: what went before may have drawn numbers, or not
     model = pruned.model
     row = OPTIMIZERS[str(recipe.optimizer)]
     optimizer = row.build(model, recipe)

@@ -117,3 +117,22 @@ def test_parse_takes_direction_from_the_measurement() -> None:
 def test_a_bad_kpi_says_what_is_allowed(raw: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_kpis(raw, FACTS)
+
+
+def test_at_best_a_measurement_is_better_by_its_spread() -> None:
+    latency = Kpi("a", False, max_ratio=0.5).at_best(Measurement(6.0, 10.0, 1.5))
+    assert (latency.value, latency.baseline) == (4.5, 10.0)
+    assert Kpi("a", True).at_best(Measurement(6.0, 10.0, 1.5)).value == 7.5
+
+
+def test_the_least_value_that_meets_every_bound() -> None:
+    base = Measurement(0.9, 0.9)
+    assert Kpi("a", True, min=0.85, max_drop=0.02).least(base) == pytest.approx(0.88)
+    assert Kpi("a", False, max=5.0, max_ratio=2.0).least(Measurement(2.0, 2.0)) == 4.0
+    assert Kpi("a", True, objective=True).least(base) is None
+
+
+def test_what_was_not_measured_breaks_no_bound() -> None:
+    assert violations((ACCURACY, LATENCY), {"latency_p95_ms": Measurement(0.6, 1.0)}) == {
+        "latency_p95_ms.max_ratio": pytest.approx(0.2)
+    }

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,8 @@ from autoopt.core.space import (
     draw,
     parameters,
     restrict,
+    siblings,
+    trains,
     typical,
 )
 from autoopt.core.space_parsing import parse_space
@@ -92,6 +95,37 @@ def test_the_typical_recipe_takes_first_values_and_middles(full: Space) -> None:
     recipe = typical(full, "cnn")
     assert (recipe.width, recipe.epochs, recipe.optimizer, recipe.quantization) == (1.5, 11, "adamw", "int8_static")
     assert recipe.learning_rate == pytest.approx((5e-4 * 1e-2) ** 0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(("where", "epochs"), [("low", 2), ("middle", 3), ("high", 4)])
+def test_a_typical_recipe_may_take_few_or_many_epochs(full: Space, where: str, epochs: int) -> None:
+    recipe = typical(full, "teacher", where)
+    assert (recipe.pruning, recipe.pruning_ratio, recipe.epochs) == ("structured_magnitude", 0.5, epochs)
+    assert replace(recipe, epochs=3) == typical(full, "teacher")
+
+
+@given(seed=st.integers(0, 10_000))
+def test_siblings_differ_in_scheme_and_calibration_alone(full: Space, seed: int) -> None:
+    recipe = sample(full, seed)
+    found = siblings(full, recipe)
+    schemes = {(other.quantization, other.calibration) for other in [recipe, *found]}
+    assert len(schemes) == len(found) + 1 == 5 + 3
+    for other in found:
+        assert replace(other, quantization=recipe.quantization, calibration=recipe.calibration) == recipe
+        assert parameters(full, other) is not None
+
+
+def test_siblings_keep_to_what_the_student_is_left_with(full: Space) -> None:
+    offered = {"teacher": ("none",), "cnn": ("none", "int8_static"), "mlp": ("none", "fp16", "int8_dynamic")}
+    narrowed = restrict(full, offered)
+    recipe = replace(typical(full, "mlp"), quantization="fp16", calibration=None)
+    assert [other.quantization for other in siblings(narrowed, recipe)] == ["int8_dynamic", "none"]
+    assert siblings(narrowed, typical(narrowed, "teacher")) == []
+
+
+def test_only_a_space_with_epochs_trains(full: Space) -> None:
+    assert trains(full)
+    assert not trains(parse_space(compose_config(["space=quantize_only"])["space"], needs()))
 
 
 def test_restrict_leaves_each_student_what_changes_it() -> None:

@@ -37,7 +37,7 @@ def test_front_champion_candidate_and_counts() -> None:
     assert [t.number for t in now.front] == [2, 3]
     assert now.nearest_miss is None
     assert now.first_feasible_s == 10.0
-    assert now.counts() == {"trials": 7, "complete": 5, "screened": 1, "failed": 1, "feasible": 3}
+    assert now.counts() == {"trials": 7, "siblings": 0, "complete": 5, "screened": 1, "failed": 1, "feasible": 3}
     # (accuracy ratio - 0.88/0.9) / (0.88/0.9) by (0.5 - latency) / 0.5, the union of two boxes
     a, b = (0.89 - 0.88) / 0.88, (0.895 - 0.88) / 0.88
     assert now.hypervolume == pytest.approx(a * 0.6 + (b - a) * 0.4)

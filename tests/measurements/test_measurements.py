@@ -148,3 +148,36 @@ def test_predictions_are_made_one_input_a_call(subject: Subject) -> None:
 
     assert predict(spy, subject.inputs[:5]).shape == (5,)
     assert sizes == [1] * 5
+
+
+def test_what_the_structure_decides_is_known_before_the_rest() -> None:
+    assert [name for name, measure in MEASURES.items() if measure.of_structure] == ["size", "latency", "throughput"]
+    assert [name for name, measure in MEASURES.items() if measure.needs_weights] == ["quality", "size"]
+    assert not FACTS["accuracy"].of_structure
+    assert not FACTS["download_mb"].of_structure
+
+
+@pytest.mark.parametrize("name", ["latency", "throughput"])
+def test_what_is_timed_says_how_far_off_it_may_be(name: str, subject: Subject) -> None:
+    for measured in MEASURES[name].take(subject).values():
+        assert 0 < measured.spread < measured.value
+
+
+def test_the_spread_grows_with_the_noise(subject: Subject) -> None:
+    calls = iter(range(10**9))
+
+    def noisy(inputs: np.ndarray) -> np.ndarray:
+        time.sleep(0.004 if next(calls) % 120 < 60 else 0.001)  # three blocks of 20 slow, three fast
+        return subject.session(inputs)
+
+    def steady(inputs: np.ndarray) -> np.ndarray:
+        time.sleep(0.002)
+        return subject.session(inputs)
+
+    options = replace(subject.options, attempts=1, warmup_calls=0)
+    spreads = []
+    for session in (steady, noisy):
+        timed = replace(subject, session=session, baseline_session=steady, options=options)
+        measured = MEASURES["latency"].take(timed)["latency_p50_ms"]
+        spreads.append(measured.spread / measured.value)
+    assert spreads[0] < 0.2 < spreads[1]

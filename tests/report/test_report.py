@@ -9,14 +9,14 @@ from rich.console import Console
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.standing import standing
-from autoopt.core.trial import COMPLETE, FAILED, Evaluation, Trial
+from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Evaluation, Trial
 from autoopt.report.document import document
 from autoopt.report.live import Display
 from autoopt.report.outcome import Outcome
 from autoopt.report.page import note, page
 from autoopt.report.plot import front_plot
 from autoopt.report.table import table
-from autoopt.report.words import bound, measured, recipe_line, verdict
+from autoopt.report.words import bound, early_ends, measured, recipe_line, time_line, verdict
 from tests.search.table import KPIS
 
 FACTS = {"accuracy": Facts("share", True, ""), "latency_p95_ms": Facts("ms", False, "")}
@@ -35,7 +35,7 @@ FAILURE = Trial(3, FAILED, Recipe("mlp", "none", "none"), reason="the loss becam
 def outcome(
     *trials: Trial, folder: Path = Path("/o/s"), test: dict | None = TEST, kpis: tuple[Kpi, ...] = KPIS
 ) -> Outcome:
-    return Outcome("<s>", folder, standing(trials, kpis), kpis, FACTS, test, "trials", 12.0)
+    return Outcome("<s>", folder, standing(trials, kpis), kpis, FACTS, test, "trials", 12.5, {"log": 0.3})
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def test_the_document_has_the_promised_keys(good: Outcome) -> None:
     made = document(good)
     assert json.loads(json.dumps(made)) == made
     assert list(made) == [
-        *("study", "stopped_by", "trials", "complete", "screened", "failed", "feasible", "seconds"),
-        *("seconds_to_first_feasible", "hypervolume", "champion", "nearest_miss", "outputs"),
+        *("study", "stopped_by", "trials", "siblings", "complete", "screened", "failed", "feasible", "seconds"),
+        *("seconds_to_first_feasible", "seconds_by_stage", "hypervolume", "champion", "nearest_miss", "outputs"),
     ]
     assert (made["trials"], made["complete"], made["failed"], made["feasible"]) == (4, 3, 1, 2)
     assert made["seconds_to_first_feasible"] == 1
@@ -95,7 +95,8 @@ def test_the_page_is_one_file_that_says_who_won(good: Outcome, tmp_path: Path) -
     assert "final exam on the test split passed, accuracy 93.00% against the baseline&#x27;s 95.00%" in text
     assert "the loss became &lt;nan&gt;" in text
     assert "data:image/png;base64," in text
-    assert "train</td><td>9.0 s</td><td>75%" in text
+    assert "train</td><td>9.0 s</td><td>72.0%" in text
+    assert "not counted</td><td>0.2 s</td><td>1.6%" in text
     for outside in ("http://", "https://", "<script"):
         assert outside not in text
 
@@ -123,6 +124,19 @@ def test_words() -> None:
     fields = {"width": 2, "pruning_ratio": 0.5, "epochs": 3, "optimizer": "sgd", "learning_rate": 0.1}
     recipe = Recipe("cnn", "structured_taylor", "int8_static", calibration="minmax", **fields)
     assert recipe_line(recipe) == "cnn x2 · structured_taylor 0.5 · int8_static/minmax · sgd 0.1, 3 epochs"
+
+
+def test_time_is_told_by_stage_the_largest_first(good: Outcome) -> None:
+    assert time_line(good) == "train 72%, measure 24%, log 2%"
+    assert document(good)["seconds_by_stage"] == {"train": 9.0, "measure": 3.0, "log": 0.3}
+
+
+def test_screened_trials_are_counted_by_what_screened_them(good: Outcome, tmp_path: Path) -> None:
+    facts = {"screened_by": "structure"}
+    screened = Trial(4, SCREENED, Recipe("mlp", "none", "fp16"), Evaluation({}, {}, (), facts), reason="size_mb is 2x")
+    at = outcome(*good.standing.trials, screened)
+    assert early_ends(at.standing) == {"failed": 1, "screened by its structure": 1}
+    assert "1 failed, 1 screened by its structure" in page(at, front_plot(at, tmp_path / "front.png"))
 
 
 def test_the_verdict_covers_every_case(good: Outcome, infeasible: Outcome) -> None:
@@ -158,5 +172,5 @@ def test_in_a_terminal_the_display_shows_the_running_trial(good: Outcome, tmp_pa
             display.on_epoch(1, 0.91)
             console.print(display._render())
     text = (tmp_path / "screen").read_text()
-    assert "4 trials, 2 feasible, 1 failed" in text
+    assert "4 trials, 2 feasible, 0 screened, 1 failed" in text
     assert "[epoch 1: 0.9100]" in text

@@ -9,14 +9,16 @@ from autoopt.core.errors import TrialError
 from autoopt.core.kpi import Kpi, Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import Choice, Range, Space
-from autoopt.core.trial import Evaluation
+from autoopt.core.trial import Draft
 from autoopt.search.budget import Budget
 from autoopt.search.loop import Evaluate, Search, Watch
+from autoopt.search.rules import Rules
+from autoopt.search.screening import Gate
 from autoopt.search.study import open_study
 
 KPIS = (
     Kpi("accuracy", True, objective=True, max_drop=0.05),
-    Kpi("latency_p95_ms", False, objective=True, max_ratio=0.5),
+    Kpi("latency_p95_ms", False, of_structure=True, objective=True, max_ratio=0.5),
 )
 SPACE = Space(
     {
@@ -33,24 +35,40 @@ SPACE = Space(
 SPEED = {"none": 1.0, "fp16": 0.9, "int8_static": 0.4}
 
 
-def look_up(recipe: Recipe, number: int) -> Evaluation:
+def look_up(draft: Draft, gate: Gate) -> list[Draft]:
     """Wider is better and slower, int8 is faster; the teacher is best and slowest."""
-    if recipe.student == "teacher":
-        accuracy, latency = 0.95, SPEED[recipe.quantization] * 1.5
-    else:
-        width, epochs = recipe.width or 1.0, recipe.epochs
-        accuracy, latency = 0.95 - 0.08 / (width * epochs), SPEED[recipe.quantization] * width * 0.6
-    measurements = {"accuracy": Measurement(accuracy, 0.95), "latency_p95_ms": Measurement(latency, 1.5)}
-    return Evaluation(measurements, {"train": 0.01}, (0.5, accuracy), {"seen": number})
+    return [_filled(Draft(recipe), gate, screen=False) for recipe in _filled(draft, gate, screen=True).siblings]
+
+
+def _filled(draft: Draft, gate: Gate, *, screen: bool) -> Draft:
+    recipe = draft.recipe
+    scale = 1.5 if recipe.student == "teacher" else (recipe.width or 1.0) * 0.6
+    draft.measurements["latency_p95_ms"] = Measurement(SPEED[recipe.quantization] * scale, 1.5)
+    if screen:
+        gate.admit(draft.measurements)
+    for epoch in range(1, recipe.epochs + 1):
+        draft.curve.append(quality(recipe, epoch))
+        if screen:
+            gate.after_epoch(draft.measurements, draft.curve)
+    draft.measurements["accuracy"] = Measurement(quality(recipe, recipe.epochs), 0.95)
+    draft.clock.seconds["train"] = 0.01
+    return draft
+
+
+def quality(recipe: Recipe, epochs: int) -> float:
+    return 0.95 if recipe.student == "teacher" else 0.95 - 0.08 / ((recipe.width or 1.0) * epochs)
 
 
 def failing(every: int) -> Evaluate:
-    """look_up, but every n-th trial raises TrialError."""
+    """look_up, but every n-th evaluation raises TrialError."""
+    count = 0
 
-    def evaluate(recipe: Recipe, number: int) -> Evaluation:
-        if number and number % every == 0:
-            raise TrialError(f"no luck with trial {number}")
-        return look_up(recipe, number)
+    def evaluate(draft: Draft, gate: Gate) -> list[Draft]:
+        nonlocal count
+        count += 1
+        if count > 1 and count % every == 0:
+            raise TrialError(f"no luck the {count}th time")
+        return look_up(draft, gate)
 
     return evaluate
 
@@ -71,6 +89,7 @@ def make_search(study: optuna.Study, **changes: Any) -> Search:
         "evaluate": look_up,
         "budget": Budget(trials=20),
         "first": [Recipe("teacher", "none", "int8_static")],
+        "rules": Rules(screens=False, bar=False, siblings=False),
         "watch": Watch(),
         "should_stop": lambda: False,
     }

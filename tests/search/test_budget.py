@@ -6,7 +6,7 @@ from autoopt.core.kpi import Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.standing import Standing, standing
 from autoopt.core.trial import COMPLETE, FAILED, Evaluation, Trial
-from autoopt.search.budget import Budget, next_occurrence, spent, trials_without_gain
+from autoopt.search.budget import Budget, next_occurrence, seconds_left, spent, trials_without_gain
 from tests.search.table import KPIS
 
 
@@ -21,12 +21,18 @@ def now(*trials: Trial) -> Standing:
 
 
 def ask(budget: Budget, at: Standing, **changes: object) -> str | None:
-    state = {"since": 0, "searched_s": 0.0, "past_until": False, **changes}
+    state = {"since": 0, "left": {}, **changes}
     return spent(budget, at, **state)  # type: ignore[arg-type]
 
 
 BASELINE = trial(0, 0.95, 1.0)
 GOOD, WORSE, BROKEN = trial(1, 0.94, 0.3), [trial(2, 0.93, 0.4), trial(3, 0.5, 0.1)], trial(4, 0, 0, FAILED)
+
+
+def test_siblings_are_not_counted() -> None:
+    sibling = Trial(2, COMPLETE, Recipe("cnn", "none", "fp16"), WORSE[0].evaluation, sibling_of=1)
+    assert ask(Budget(trials=3), now(BASELINE, GOOD, sibling)) is None
+    assert ask(Budget(plateau=1), now(BASELINE, GOOD, sibling)) is None
 
 
 def test_trials_stop_at_the_number_not_after_it() -> None:
@@ -36,9 +42,12 @@ def test_trials_stop_at_the_number_not_after_it() -> None:
 
 
 def test_hours_and_until() -> None:
-    assert ask(Budget(hours=2), now(), searched_s=7199.0) is None
-    assert ask(Budget(hours=2), now(), searched_s=7200.0) == "hours"
-    assert ask(Budget(until="07:00"), now(), past_until=True) == "until"
+    seven = datetime(2026, 3, 10, 7)
+    left = seconds_left(Budget(hours=2, until="07:00"), 7199.0, seven, datetime(2026, 3, 10, 6, 59))
+    assert left == {"hours": 1.0, "until": 60.0}
+    assert ask(Budget(hours=2, until="07:00"), now(), left=left) is None
+    assert ask(Budget(hours=2), now(), left=seconds_left(Budget(hours=2), 7200.0, None, seven)) == "hours"
+    assert ask(Budget(until="07:00"), now(), left=seconds_left(Budget(until="07:00"), 0.0, seven, seven)) == "until"
 
 
 def test_kpis_stop_as_soon_as_a_trial_is_feasible() -> None:

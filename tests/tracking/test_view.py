@@ -8,10 +8,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from autoopt.core.standing import Standing, standing
-from autoopt.core.trial import FAILED, Trial
+from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.search.budget import Budget
 from autoopt.search.loop import Watch, run_search
 from autoopt.search.record import read_trials
+from autoopt.search.rules import Rules
 from autoopt.tracking.store import default_uri, how_to_look, open_client
 from autoopt.tracking.view import View, run_name
 from tests.search.table import KPIS, begin, failing, make_search
@@ -75,21 +76,40 @@ def test_params_are_the_recipe_and_metrics_the_measurements(searched: tuple[Path
         run = found[trial.number]
         assert run.data.params == {name: str(value) for name, value in trial.recipe.to_dict().items()}
         if trial.state == FAILED:
-            assert run.data.metrics == {}
+            assert set(run.data.metrics) == {"seconds_log", "seconds_sampler"}
             continue
         metrics = run.data.metrics
         assert metrics["accuracy"] == trial.measurements["accuracy"].value
         assert metrics["latency_p95_ms_ratio"] == trial.measurements["latency_p95_ms"].ratio
         assert metrics["kpi_score"] == pytest.approx(trial.score(KPIS))
         assert metrics["seconds_train"] == 0.01
-        assert metrics["epoch_quality"] == trial.evaluation.curve[-1]
+        assert metrics.get("epoch_quality") == (trial.evaluation.curve[-1] if trial.evaluation.curve else None)
+
+
+def test_siblings_say_whose_weights_they_have_and_screened_trials_what_is_known(tmp_path: Path) -> None:
+    study = begin(tmp_path / "table")
+    view = open_view(tmp_path)
+    run_search(make_search(study, rules=Rules(), budget=Budget(trials=25), watch=Watch(on_end=view.add)))
+    found = children(tmp_path)
+    trials = read_trials(study)
+    assert set(found) == {trial.number for trial in trials}
+    for trial in trials:
+        tags = found[trial.number].data.tags
+        assert tags.get("autoopt.sibling_of") == (None if trial.sibling_of is None else str(trial.sibling_of))
+        if trial.state == SCREENED:
+            assert found[trial.number].data.metrics["latency_p95_ms"] == trial.measurements["latency_p95_ms"].value
+            assert "kpi_score" not in found[trial.number].data.metrics
+            assert tags["autoopt.reason"] == trial.reason
+            assert found[trial.number].info.status == "KILLED"
+    assert {trial.state for trial in trials} == {COMPLETE, SCREENED}
 
 
 def test_learning_curves_have_an_epoch_axis(searched: tuple[Path, list[Trial], Standing]) -> None:
     outputs, trials, _ = searched
-    run = children(outputs)[0]
+    trained = next(trial for trial in trials if trial.recipe.is_trained and trial.state != FAILED)
+    run = children(outputs)[trained.number]
     history = client_of(outputs).get_metric_history(run.info.run_id, "epoch_quality")
-    assert [(point.step, point.value) for point in history] == list(enumerate(trials[0].evaluation.curve, start=1))
+    assert [(point.step, point.value) for point in history] == list(enumerate(trained.evaluation.curve, start=1))
 
 
 def test_tags_say_state_feasible_pareto_and_rank(searched: tuple[Path, list[Trial], Standing]) -> None:

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -66,10 +67,26 @@ def test_without_weights_and_epochs_it_says_what_to_type(digits: Task, tmp_path:
 def test_logits_are_the_teachers_and_are_computed_once(digits: Task, tmp_path: Path) -> None:
     torch.manual_seed(1)
     teacher = digits.build_teacher().eval()
-    logits = teacher_logits(teacher, digits, tmp_path)
+    calls: list[int] = []
+
+    def run(inputs: np.ndarray) -> np.ndarray:
+        calls.append(len(inputs))
+        with torch.no_grad():
+            return teacher(torch.from_numpy(inputs)).numpy()
+
+    logits = teacher_logits(run, "some-weights", digits, tmp_path)
+    assert sum(calls) == len(digits.train)
     with torch.no_grad():
         assert torch.allclose(logits[:50], teacher(digits.train.inputs[:50]), atol=1e-4)
-    calls: list[int] = []
-    teacher.register_forward_hook(lambda *_: calls.append(1))
-    assert torch.equal(teacher_logits(teacher, digits, tmp_path), logits)
-    assert calls == []
+    assert torch.equal(teacher_logits(run, "some-weights", digits, tmp_path), logits)
+    assert sum(calls) == len(digits.train)
+    teacher_logits(run, "other-weights", digits, tmp_path)
+    assert sum(calls) == 2 * len(digits.train)
+
+
+def test_logits_lie_in_the_file_and_are_never_written_back(digits: Task, tmp_path: Path) -> None:
+    def run(inputs: np.ndarray) -> np.ndarray:
+        return np.zeros((len(inputs), 10), np.float32)
+
+    teacher_logits(run, "w", digits, tmp_path)[0] += 1.0
+    assert teacher_logits(run, "w", digits, tmp_path).abs().sum() == 0

@@ -1,0 +1,65 @@
+"""Asking Optuna for a recipe: between our space and its distributions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import RandomSampler
+
+from autoopt.core.recipe import Recipe
+from autoopt.core.space import Choice, Range, Space, Value, draw
+
+QUEUED = "queued"
+"""Set on trials that wait to be asked before the sampler has a say."""
+
+
+def ask(study: optuna.Study, space: Space) -> tuple[optuna.Trial, Recipe]:
+    """The next queued recipe, else what the sampler proposes."""
+    asked = study.ask()
+    return asked, draw(space, lambda parameter, knob: _suggest(asked, parameter, knob))
+
+
+def was_queued(asked: optuna.Trial) -> bool:
+    return QUEUED in asked.user_attrs or "retry_of" in asked.user_attrs
+
+
+@contextmanager
+def random_sampler(study: optuna.Study) -> Iterator[None]:
+    """Within the block the study proposes at random; the seed is the number of trials, so that it never repeats."""
+    before = study.sampler
+    study.sampler = RandomSampler(seed=len(study.get_trials(deepcopy=False)))
+    try:
+        yield
+    finally:
+        study.sampler = before
+
+
+def distributions(space: Space, recipe: Recipe) -> dict[str, BaseDistribution]:
+    """The distribution of each parameter that `draw` asks for this recipe, which lies in the space."""
+    found: dict[str, BaseDistribution] = {}
+    wanted: dict[str, Any] = recipe.to_dict()
+
+    def note(parameter: str, knob: Choice | Range) -> Value:
+        found[parameter] = _distribution(knob)
+        return wanted[parameter.partition("[")[0]]  # type: ignore[no-any-return]
+
+    draw(space, note)
+    return found
+
+
+def _suggest(asked: optuna.Trial, parameter: str, knob: Choice | Range) -> Value:
+    if isinstance(knob, Choice):
+        return asked.suggest_categorical(parameter, knob.values)  # type: ignore[return-value]
+    if knob.whole:
+        return asked.suggest_int(parameter, int(knob.low), int(knob.high), log=knob.log, step=int(knob.step or 1))
+    return asked.suggest_float(parameter, knob.low, knob.high, log=knob.log, step=knob.step)
+
+
+def _distribution(knob: Choice | Range) -> BaseDistribution:
+    if isinstance(knob, Choice):
+        return CategoricalDistribution(knob.values)
+    if knob.whole:
+        return IntDistribution(int(knob.low), int(knob.high), log=knob.log, step=int(knob.step or 1))
+    return FloatDistribution(knob.low, knob.high, log=knob.log, step=knob.step)

@@ -1,0 +1,130 @@
+"""Screening: ending a trial early because it cannot win. Pure: it looks at the finished trials and decides.
+
+Optuna's own pruners refuse multi-objective studies (optuna issue 3450), and know nothing of what a structure decides.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoopt.core.errors import BAR, CURVE, STRUCTURE, Screened
+from autoopt.core.kpi import QUALITY, Kpi, Measurements
+from autoopt.core.recipe import Recipe
+from autoopt.core.trial import COMPLETE, Trial
+from autoopt.search.rules import Rules
+
+ENOUGH = 5  # learning curves, before any is trusted to foretell another
+QUANTILE = 0.1  # of the share of the error that was left at this point and stayed: 9 of 10 curves gained less
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a trial of `recipe` is held against while it runs; the study's trials are those before it."""
+
+    rules: Rules
+    kpis: tuple[Kpi, ...]
+    trials: Sequence[Trial]
+    recipe: Recipe
+
+    def admit(self, measurements: Measurements) -> None:
+        """Before training. Raises Screened where a bound is broken beyond the spread, or no quality could be enough."""
+        if not self.trials:
+            return  # the baseline
+        if self.rules.screens:
+            refuse_broken_bounds(self.kpis, measurements)
+        bar, baseline = self.bar(measurements), self._baseline_quality()
+        if self.rules.bar and bar is not None and baseline is not None and bar > baseline + self.rules.margin:
+            raise Screened(
+                BAR, f"needs {QUALITY} {bar:.4f} to matter, at most {baseline + self.rules.margin:.4f} is expected"
+            )
+
+    def bar(self, measurements: Measurements) -> float | None:
+        """The least quality with which the trial could still matter; None where nothing says so."""
+        baseline = self._baseline_quality()
+        quality = next((kpi for kpi in self.kpis if kpi.name == QUALITY), None)
+        if quality is None or baseline is None:
+            return None
+        bound = quality.least(self.trials[0].measurements[QUALITY])
+        rivals = strongest_rival(self.kpis, self.trials, measurements) if self.rules.bar else None
+        return max((b for b in (bound, rivals) if b is not None), default=None)
+
+    def after_epoch(self, measurements: Measurements, curve: Sequence[float]) -> None:
+        """While training. Raises Screened where even an optimistic estimate of the final quality is below the bar."""
+        bar = self.bar(measurements)
+        epochs = self.recipe.epochs
+        if not self.rules.screens or bar is None or len(curve) >= epochs:
+            return
+        estimate = upper_estimate(curve, epochs, learning_curves(self.trials, self.recipe))
+        if estimate < bar:
+            reached = f"{QUALITY} {max(curve):.4f} after epoch {len(curve)} of {epochs}"
+            raise Screened(CURVE, f"{reached} foretells at most {estimate:.4f}, it needs {bar:.4f} to matter")
+
+    def _baseline_quality(self) -> float | None:
+        measured = self.trials[0].measurements.get(QUALITY) if self.trials else None
+        return None if measured is None else measured.baseline
+
+
+def refuse_broken_bounds(kpis: Sequence[Kpi], measurements: Measurements) -> None:
+    """Raises Screened where a bound is broken even if the measurement was unlucky by its whole spread."""
+    for kpi in kpis:
+        if not kpi.of_structure or kpi.name not in measurements:
+            continue
+        measured = measurements[kpi.name]
+        for kind, violation in kpi.violations(kpi.at_best(measured)).items():
+            if violation > 0:
+                relative = kind.endswith("ratio") and measured.ratio is not None
+                value = f"{measured.ratio:.3g}x the baseline" if relative else f"{measured.value:.4g}"
+                raise Screened(STRUCTURE, f"{kpi.name} is {value}: {kind}={kpi.bounds()[kind]:g} is broken already")
+
+
+def strongest_rival(kpis: Sequence[Kpi], trials: Sequence[Trial], measurements: Measurements) -> float | None:
+    """The best quality among feasible trials that are no worse in all that the structure decides: below it, a trial is
+    off the Pareto front. None where there is no such trial, or where other objectives could make up for it.
+    """
+    objectives = [kpi for kpi in kpis if kpi.objective]
+    known = [kpi for kpi in objectives if kpi.of_structure]
+    if any(not kpi.of_structure and kpi.name != QUALITY for kpi in objectives):
+        return None
+    if any(kpi.name not in measurements for kpi in known):
+        return None  # not measured yet
+    mine = [kpi.loss(measurements[kpi.name]) for kpi in known]
+    return max(
+        (
+            trial.measurements[QUALITY].value
+            for trial in trials
+            if trial.state == COMPLETE
+            and all(kpi.loss(trial.measurements[kpi.name]) <= loss for kpi, loss in zip(known, mine, strict=True))
+            and trial.is_feasible(tuple(kpis))
+        ),
+        default=None,
+    )
+
+
+def learning_curves(trials: Sequence[Trial], recipe: Recipe) -> list[tuple[float, ...]]:
+    """Curves of finished trials: of the recipe's student where there are enough, else of all."""
+    finished = [t for t in trials if t.state == COMPLETE and t.sibling_of is None and t.recipe.is_trained]
+    same = [t for t in finished if t.recipe.student == recipe.student]
+    chosen = same if len(same) >= ENOUGH else finished
+    return [t.evaluation.curve for t in chosen if t.evaluation and t.evaluation.curve]
+
+
+def upper_estimate(curve: Sequence[float], epochs: int, finished: Sequence[Sequence[float]]) -> float:
+    """An optimistic estimate of the best quality (in [0, 1]) that `curve`, of `epochs` in all, will reach.
+
+    Of each finished curve: how much of the error at the same fraction of its epochs was still there at its end. The
+    estimate grants this one as much luck as 9 in 10 did not have, and that of the luckiest while there are 10 or fewer.
+    Infinite until ENOUGH of them say anything about that fraction. (experiments/screening)
+    """
+    left = sorted(share for other in finished if (share := error_left(other, len(curve) / epochs)) is not None)
+    if len(left) < ENOUGH:
+        return math.inf
+    return 1 - (1 - max(curve)) * left[int(QUANTILE * (len(left) - 1))]
+
+
+def error_left(curve: Sequence[float], fraction: float) -> float | None:
+    """Final error over the error at `fraction` of the epochs (rounded down); None where no epoch was over by then."""
+    epochs = int(fraction * len(curve) + 1e-9)
+    if epochs < 1:
+        return None
+    before, after = 1 - max(curve[:epochs]), 1 - max(curve)
+    return after / before if before > 0 else 1.0

@@ -1,0 +1,65 @@
+"""Telling Optuna how a trial ended: objectives, constraints, state, and the record."""
+
+import optuna
+from optuna.trial import TrialState, create_trial
+
+from autoopt.core.kpi import Kpi
+from autoopt.core.space import Space, parameters
+from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
+from autoopt.search.asking import distributions
+from autoopt.search.record import RECORD, REPEATS, to_record
+
+WORST_VIOLATION = 1e9  # stands for infinity, which JSON and databases do not keep
+SCREENED_VIOLATION = 1e12  # above any sum of the others: see constraints()
+
+STATES = {COMPLETE: TrialState.COMPLETE, SCREENED: TrialState.PRUNED, FAILED: TrialState.FAIL}
+
+
+def tell(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[Kpi, ...]) -> None:
+    """Close the asked trial: the record first, then the constraints, then the state."""
+    asked.set_user_attr(RECORD, to_record(trial))
+    _close(study, asked, trial, kpis)
+
+
+def tell_repeat(study: optuna.Study, asked: optuna.Trial, known: Trial, kpis: tuple[Kpi, ...]) -> None:
+    """The asked recipe was evaluated before: the sampler hears the same again."""
+    asked.set_user_attr(REPEATS, known.number)
+    _close(study, asked, known, kpis)
+
+
+def add(study: optuna.Study, space: Space, trial: Trial, kpis: tuple[Kpi, ...]) -> None:
+    """A trial that nobody asked for: the baseline, a sibling. Its parameters are left out where the space lacks it."""
+    answers = parameters(space, trial.recipe) or {}
+    study.add_trial(
+        create_trial(
+            state=STATES[trial.state],
+            values=losses(kpis, trial) if trial.state == COMPLETE else None,
+            params=answers,
+            distributions=distributions(space, trial.recipe) if answers else {},
+            user_attrs={RECORD: to_record(trial)},
+            constraints=constraints(kpis, trial),
+        )
+    )
+
+
+def losses(kpis: tuple[Kpi, ...], trial: Trial) -> list[float]:
+    return [kpi.loss(trial.measurements[kpi.name]) for kpi in kpis if kpi.objective]
+
+
+def constraints(kpis: tuple[Kpi, ...], trial: Trial) -> dict[str, float]:
+    """The violations, each by its bound. Samplers add the positive ones up and rank by the sum.
+
+    A screened trial has broken fewer bounds than it would have, had it been measured to its end: one more constraint
+    ranks it behind every finished one, and among its like by what it is known to have broken.
+    """
+    found = {key: min(violation, WORST_VIOLATION) for key, violation in trial.violations(kpis).items()}
+    return {**found, "screened": SCREENED_VIOLATION} if trial.state == SCREENED else found
+
+
+def _close(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[Kpi, ...]) -> None:
+    for key, violation in constraints(kpis, trial).items():
+        asked.set_constraint(key, violation)
+    if trial.state == COMPLETE:
+        study.tell(asked, losses(kpis, trial))
+    else:
+        study.tell(asked, state=STATES[trial.state])

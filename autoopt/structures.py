@@ -1,0 +1,62 @@
+"""Structures: what is known of a module before its weights are. Exported once, measured once, kept for the study."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from autoopt.core.artifact import write_atomically
+from autoopt.core.kpi import Measurement
+from autoopt.measurements import MEASURES, Subject
+from autoopt.runtimes.template import is_template, make_template
+
+
+def structure_key(model: nn.Module) -> str:
+    """16 hex digits: equal for modules of equal layers and shapes, whatever the values of their weights."""
+    shapes = [(name, tuple(parameter.shape)) for name, parameter in model.named_parameters()]
+    return hashlib.sha256(f"{model!r} {shapes}".encode()).hexdigest()[:16]
+
+
+def open_structure(model: nn.Module, inputs: Tensor, folder: Path) -> Path:
+    """The folder of the module's structure below `folder`, with its exported graph. Raises TrialError."""
+    place = folder / structure_key(model)
+    if not is_template(place):
+        make_template(model, inputs, place)
+    return place
+
+
+def measure_structure(
+    structure: Path, scheme: str, make_subject: Callable[[], Subject]
+) -> Iterator[dict[str, Measurement]]:
+    """What the structure decides, under a quantization scheme: size first, since it costs nothing.
+
+    `make_subject()` is the quantized graph, and is asked only where something was not measured before. An iterator, so
+    that whoever asks may stop when a bound is broken.
+    """
+    cache = structure / f"{scheme}.json"
+    known = json.loads(cache.read_text()) if cache.is_file() else {}
+    subject = None
+    for name, measure in MEASURES.items():
+        if not measure.of_structure:
+            continue
+        if name not in known:
+            subject = subject or make_subject()
+            taken = measure.take(subject)
+            known[name] = {key: _numbers(taken[key]) for key in measure.of_structure}
+            write_atomically(cache, json.dumps(known))
+        yield {key: Measurement(*numbers) for key, numbers in known[name].items()}
+
+
+def measure_weights(subject: Subject) -> dict[str, Measurement]:
+    """What depends on the values of the weights, and what is exact and costs nothing anyway."""
+    found: dict[str, Measurement] = {}
+    for measure in MEASURES.values():
+        if measure.needs_weights:
+            found |= measure.take(subject)
+    return found
+
+
+def _numbers(measured: Measurement) -> list[float | None]:
+    return [measured.value, measured.baseline, measured.spread]

@@ -1,0 +1,142 @@
+"""rows/ -> results.json, hypervolume.png, and the table on stdout."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from autoopt.config import load_settings
+from autoopt.core.recipe import Recipe
+from autoopt.core.standing import Standing, standing
+from autoopt.core.trial import COMPLETE, Evaluation, Trial
+
+HERE = Path(__file__).parent
+KPIS = load_settings([]).kpis
+ORDER = ("script", "autoopt", "no_screens", "no_bar", "no_siblings", "no_warm_start")
+
+
+def main() -> None:
+    runs = [read(path) for path in sorted((HERE / "rows").glob("*.json.gz"))]
+    runs.sort(key=lambda run: (ORDER.index(run["arm"]), run["seed"]))
+    table = [describe(run) for run in runs]
+    results = {"runs": table, "bars": bars(runs, table)}
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    draw(runs)
+    print(json.dumps(results["bars"], indent=1))
+    for row in table:
+        print(*(f"{key}={value}" for key, value in row.items() if key not in ("champion", "seconds_by_stage")))
+
+
+def read(path: Path) -> dict[str, Any]:
+    with gzip.open(path, "rt") as file:
+        raw = json.load(file)
+    first = 1 if raw["arm"] == "script" else 0  # a study's trial 0 is the baseline
+    trials = [
+        Trial(
+            number,
+            row["state"],
+            Recipe.from_dict(row["recipe"]),
+            Evaluation.from_dict(row) if "measurements" in row else None,
+            reason=row["reason"],
+            ended_at_s=row["at_s"],
+            sibling_of=row["sibling_of"],
+        )
+        for number, row in enumerate(raw["rows"], start=first)
+    ]
+    return {**raw, "seconds": raw["minutes"] * 60, "trials": trials, "steps": steps(trials)}
+
+
+def steps(trials: Sequence[Trial]) -> list[tuple[float, float]]:
+    """Hypervolume after each complete trial, by its time; siblings of one training are ended one after the other."""
+    done: list[Trial] = []
+    found = [(0.0, 0.0)]
+    for trial in sorted((t for t in trials if t.state == COMPLETE), key=lambda t: t.ended_at_s):
+        done.append(trial)
+        found.append((trial.ended_at_s, standing(done, KPIS).hypervolume))
+    return found
+
+
+def volume_at(run: dict[str, Any], seconds: float) -> float:
+    return max(volume for at, volume in run["steps"] if at <= seconds)
+
+
+def at_end(run: dict[str, Any]) -> Standing:
+    return standing([trial for trial in run["trials"] if trial.ended_at_s <= run["seconds"]], KPIS)
+
+
+def describe(run: dict[str, Any]) -> dict[str, Any]:
+    now, seconds = at_end(run), run["seconds"]
+    complete = [t for t in now.trials if t.state == COMPLETE]
+    champion = now.front[0] if now.front else None
+    stages: dict[str, float] = {}
+    for trial in now.trials:
+        for stage, spent in (trial.evaluation.seconds if trial.evaluation else {}).items():
+            stages[stage] = round(stages.get(stage, 0.0) + spent, 1)
+    return {
+        "arm": run["arm"],
+        "seed": run["seed"],
+        "first_feasible_s": None if now.first_feasible_s is None else round(now.first_feasible_s, 1),
+        "rows": len(complete),
+        "rows_per_hour": round(len(complete) * 3600 / seconds),
+        "screened": now.counts()["screened"],
+        "failed": now.counts()["failed"],
+        "trained_to_the_end": sum(t.recipe.is_trained and t.sibling_of is None for t in complete),
+        "hypervolume": [round(volume_at(run, share * seconds), 6) for share in (0.25, 0.5, 1.0)],
+        "seconds_by_stage": stages,
+        "champion": champion
+        and {
+            "recipe": champion.recipe.to_dict(),
+            "kpi_score": round(champion.score(KPIS), 4),
+            "accuracy": champion.measurements["accuracy"].value,
+            "ratios": {k.name: round(champion.measurements[k.name].ratio or 0, 4) for k in KPIS},
+        },
+    }
+
+
+def bars(runs: list[dict[str, Any]], table: list[dict[str, Any]]) -> dict[str, Any]:
+    """autoopt against the script, seed by seed."""
+    found: dict[str, Any] = {"seeds": [], "first_feasible_ratio": [], "rows_ratio": [], "hypervolume_ratio": []}
+    found["share_of_time_to_the_scripts_final_hypervolume"] = []
+    by_key = {(row["arm"], row["seed"]): row for row in table}
+    for run in runs:
+        mine, other = by_key.get(("autoopt", run["seed"])), by_key.get(("script", run["seed"]))
+        if run["arm"] != "autoopt" or mine is None or other is None:
+            continue
+        never = other["first_feasible_s"] is None
+        theirs = run["seconds"] if never else other["first_feasible_s"]
+        target = other["hypervolume"][-1]
+        reached = next((at for at, volume in run["steps"] if volume >= target and at > 0), None)
+        found["seeds"].append(run["seed"])
+        found["first_feasible_ratio"].append(round(mine["first_feasible_s"] / theirs, 3))
+        found["rows_ratio"].append(round(mine["rows"] / max(1, other["rows"]), 2))
+        found["hypervolume_ratio"].append(round(mine["hypervolume"][-1] / target, 3) if target else None)
+        found["share_of_time_to_the_scripts_final_hypervolume"].append(reached and round(reached / run["seconds"], 3))
+    return found
+
+
+def draw(runs: list[dict[str, Any]]) -> None:
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    arms = [arm for arm in ORDER if any(run["arm"] == arm for run in runs)]
+    for place, arm in enumerate(arms):
+        mine = [run for run in runs if run["arm"] == arm]
+        color, seconds = f"C{place}", mine[0]["seconds"]
+        for run in mine:
+            axes.step(*zip(*[s for s in run["steps"] if s[0] <= seconds], strict=True), color=color, alpha=0.25, lw=1)
+        grid = [seconds * i / 200 for i in range(201)]
+        average = [mean(volume_at(run, at) for run in mine) for at in grid]
+        axes.step(grid, average, color=color, lw=2, label=f"{arm} (mean of {len(mine)})")
+    axes.set(xlabel="seconds since the process began", ylabel="hypervolume of the front")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(HERE / "hypervolume.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The story of a trial, on digits with an untrained teacher: what is built once, measured once, and shared."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autoopt import pipeline
+from autoopt.commands.bench import make_bench
+from autoopt.config import load_settings
+from autoopt.core.errors import Screened, TrialError
+from autoopt.core.kpi import Measurements
+from autoopt.core.recipe import BASELINE, Recipe
+from autoopt.core.trial import Draft
+from autoopt.measurements import FACTS
+from autoopt.pipeline import Bench, artifact_path, run_trial
+from autoopt.runtimes import RUNTIMES
+from autoopt.tasks import Task
+from autoopt.training.loop import Hooks
+
+RECIPE = Recipe(
+    "cnn", "none", "int8_static", width=0.5, epochs=2, optimizer="adamw", learning_rate=5e-3, calibration="minmax"
+)
+
+
+@pytest.fixture
+def bench(digits: Task, tmp_path: Path) -> Bench:
+    settings = load_settings(["task=digits", f"outputs={tmp_path}", "runtime.blocks=3", "runtime.calls=5", "threads=1"])
+    torch.manual_seed(0)
+    return make_bench(settings, digits, digits.build_teacher().eval())
+
+
+def welcome(measurements: Measurements) -> None:
+    """Admits everything."""
+
+
+def run(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measurements], None] = welcome) -> list[Draft]:
+    folder.mkdir(exist_ok=True)
+    return list(run_trial(draft, bench, folder, Hooks(), admit))
+
+
+def test_a_trial_fills_its_draft(bench: Bench, tmp_path: Path) -> None:
+    draft = Draft(RECIPE)
+    assert run(draft, bench, tmp_path / "w") == []
+    assert set(draft.measurements) == set(FACTS)
+    assert len(draft.curve) == 2
+    assert set(draft.clock.seconds) == {"structure", "screen", "train", "export", "quantize", "measure"}
+    assert draft.facts["weight_type"] == "QInt8"
+    assert artifact_path(tmp_path / "w", RECIPE).is_file()
+
+
+def test_size_and_speed_are_shown_before_training(bench: Bench, tmp_path: Path) -> None:
+    shown: list[set[str]] = []
+    draft = Draft(RECIPE)
+
+    def admit(measurements: Measurements) -> None:
+        assert draft.curve == []
+        shown.append(set(measurements))
+        if "latency_p95_ms" in measurements:
+            raise Screened("structure", "too slow")
+
+    with pytest.raises(Screened):
+        run(draft, bench, tmp_path / "w", admit)
+    assert shown == [{"size_mb", "params_m"}, {"size_mb", "params_m", "latency_p50_ms", "latency_p95_ms"}]
+    assert "train" not in draft.clock.seconds
+    assert set(draft.measurements) == shown[-1]
+
+
+def test_a_screening_epoch_leaves_the_curve_so_far(bench: Bench, tmp_path: Path) -> None:
+    def on_epoch(epoch: int, quality: float) -> None:
+        raise Screened("curve", "hopeless")
+
+    draft = Draft(RECIPE)
+    with pytest.raises(Screened):
+        run_trial(draft, bench, tmp_path, Hooks(on_epoch=on_epoch), welcome)
+    assert len(draft.curve) == 1
+    assert draft.clock.seconds["train"] > 0
+
+
+def test_a_structure_is_exported_and_measured_once(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Draft(RECIPE)
+    run(first, bench, tmp_path / "a")
+    sparse = replace(RECIPE, pruning="unstructured_magnitude", sparsity=0.5, learning_rate=1e-2, calibration="entropy")
+
+    def never(*_: object) -> None:
+        raise AssertionError("a second time")
+
+    monkeypatch.setattr("autoopt.runtimes.template.export", never)
+    for measure in ("latency", "throughput"):
+        monkeypatch.setitem(pipeline.measure_structure.__globals__["MEASURES"], measure, replace_take(measure, never))
+    second = Draft(sparse)
+    run(second, bench, tmp_path / "b")
+    for name in ("latency_p50_ms", "latency_p95_ms", "throughput_qps", "size_mb"):
+        assert second.measurements[name] == first.measurements[name]
+    assert second.measurements["weight_sparsity"].value > 0.4
+    assert second.facts["exporter"] == "torchscript (once for the structure)"
+
+
+def replace_take(name: str, take: Callable[..., object]) -> object:
+    return replace(pipeline.measure_structure.__globals__["MEASURES"][name], take=take)
+
+
+def test_siblings_have_the_same_weights_under_another_scheme(bench: Bench, tmp_path: Path) -> None:
+    others = tuple(replace(RECIPE, quantization=scheme, calibration=None) for scheme in ("none", "fp16"))
+    draft = Draft(RECIPE, others)
+    siblings = run(draft, bench, tmp_path / "w")
+    assert [sibling.recipe for sibling in siblings] == list(others)
+    inputs = bench.task.validation.inputs[:50].numpy()
+    logits = [
+        RUNTIMES["onnxruntime"](artifact_path(tmp_path / "w", trial.recipe), 1)(inputs) for trial in (draft, *siblings)
+    ]
+    assert logits[1] == pytest.approx(logits[2], abs=0.05)
+    assert np.abs(logits[0] - logits[1]).max() < 0.5 * np.abs(logits[1]).max()
+    for sibling in siblings:
+        assert set(sibling.measurements) == set(FACTS)
+        assert sibling.curve == draft.curve
+        assert set(sibling.clock.seconds) == {"screen", "quantize", "measure"}
+    assert draft.facts["weight_type"] == "QInt8"
+    assert all("weight_type" not in sibling.facts and "parity_max_abs" in sibling.facts for sibling in siblings)
+    assert siblings[0].measurements["size_mb"].value > siblings[1].measurements["size_mb"].value
+
+
+def test_a_sibling_that_does_not_work_out_spares_the_others(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pipeline.quantize
+
+    def quantize(recipe: Recipe, *rest: object) -> dict:
+        if recipe.quantization == "fp16":
+            raise TrialError("no fp16 here")
+        return real(recipe, *rest)
+
+    monkeypatch.setattr(pipeline, "quantize", quantize)
+    others = tuple(replace(RECIPE, quantization=scheme, calibration=None) for scheme in ("fp16", "none"))
+    failures = [sibling.failure for sibling in run(Draft(RECIPE, others), bench, tmp_path / "w")]
+    assert failures == ["no fp16 here", ""]
+
+
+def test_the_same_recipe_gives_the_same_artifact_whether_or_not_its_structure_is_known(
+    bench: Bench, tmp_path: Path
+) -> None:
+    drafts = [Draft(RECIPE), Draft(RECIPE)]
+    for draft, folder in zip(drafts, ("a", "b"), strict=True):
+        run(draft, bench, tmp_path / folder)
+    assert drafts[0].curve == drafts[1].curve
+    paths = [artifact_path(tmp_path / folder, RECIPE).read_bytes() for folder in ("a", "b")]
+    assert paths[0] == paths[1]
+
+
+def test_the_baseline_is_itself(bench: Bench, tmp_path: Path) -> None:
+    draft = Draft(BASELINE)
+    run(draft, bench, tmp_path / "w")
+    assert draft.measurements["size_mb"].ratio == pytest.approx(1.0, abs=0.01)
+    assert draft.measurements["accuracy"].ratio == 1.0

@@ -1,0 +1,51 @@
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from autoopt.pruning import METHODS
+from autoopt.runtimes.template import GRAPH
+from autoopt.structures import open_structure, structure_key
+from autoopt.students import STUDENTS
+from autoopt.tasks import Task
+
+
+def cnn(digits: Task, width: float, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return STUDENTS["cnn"].build(digits.input_shape, digits.classes, width)
+
+
+def test_weights_do_not_matter_shapes_and_layers_do(digits: Task) -> None:
+    assert structure_key(cnn(digits, 1.0, 0)) == structure_key(cnn(digits, 1.0, 1))
+    assert structure_key(cnn(digits, 1.0)) != structure_key(cnn(digits, 1.5))
+    assert structure_key(nn.Sequential(nn.Linear(3, 3), nn.ReLU())) != structure_key(
+        nn.Sequential(nn.Linear(3, 3), nn.GELU())
+    )
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.5])
+def test_methods_that_remove_as_much_leave_one_structure(digits: Task, ratio: float) -> None:
+    batch = digits.train.inputs[:64], digits.train.targets[:64]
+    keys = {
+        structure_key(METHODS[method].prune(copy.deepcopy(cnn(digits, 2.0)), *batch, ratio).model)
+        for method in ("structured_magnitude", "structured_taylor")
+    }
+    assert len(keys) == 1
+    assert keys != {structure_key(cnn(digits, 2.0))}
+
+
+def test_sparsity_changes_no_structure(digits: Task) -> None:
+    batch = digits.train.inputs[:64], digits.train.targets[:64]
+    sparse = METHODS["unstructured_magnitude"].prune(cnn(digits, 1.0), *batch, 0.5)
+    assert structure_key(sparse.model) == structure_key(cnn(digits, 1.0))
+
+
+def test_a_half_written_structure_is_made_again(digits: Task, tmp_path: Path) -> None:
+    inputs = digits.validation.inputs[:4]
+    place = open_structure(cnn(digits, 1.0), inputs, tmp_path)
+    (place / "places.json").unlink()
+    (place / GRAPH).write_bytes(b"half")
+    assert open_structure(cnn(digits, 1.0), inputs, tmp_path) == place
+    assert (place / GRAPH).stat().st_size > 1000
