@@ -1,1 +1,1 @@
-"""The search: a study in Optuna's storage (the truth), the sampler, the budget, the loop."""
+"""The search: a study in Optuna's storage (the truth), the sampler, screening, siblings, the budget, the loop."""

@@ -8,8 +8,10 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import matplotlib
 import numpy as np
@@ -26,6 +28,7 @@ from autoopt.core.errors import TrialError
 from autoopt.core.kpi import Measurement
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Draft, Trial
+from autoopt.search import telling
 from autoopt.search.budget import Budget
 from autoopt.search.loop import Search, Watch, run_search
 from autoopt.search.samplers import make_sampler
@@ -33,10 +36,12 @@ from autoopt.search.screening import Gate
 
 HERE = Path(__file__).parent
 FIRST_GP = 20
+BLIND = "tpe, blind to siblings"
 SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     "tpe": ("tpe", {}),
     "tpe, 40 random trials first": ("tpe", {"startup_trials": 40}),
     "tpe, multivariate and group": ("tpe", {"multivariate": True}),
+    BLIND: ("tpe", {}),
     f"gp for {FIRST_GP} trials, then tpe": ("gp", {}),
     "nsga2": ("nsga2", {}),
     "random": ("random", {}),
@@ -89,18 +94,19 @@ def search(name: str, seed: int, trials: int, table: Table) -> list[float]:
         else:
             volumes[-1] = standing.hypervolume
 
-    run_search(
-        Search(
-            study=study,
-            space=space,
-            kpis=settings.kpis,
-            evaluate=evaluator(table),
-            budget=Budget(trials=trials),
-            first=first_recipes(space),
-            rules=settings.rules,
-            watch=Watch(on_end=on_end),
-        )
+    job = Search(
+        study=study,
+        space=space,
+        kpis=settings.kpis,
+        evaluate=evaluator(table),
+        budget=Budget(trials=trials),
+        first=first_recipes(space),
+        rules=settings.rules,
+        watch=Watch(on_end=on_end),
     )
+    # A trial that is added without parameters is there, but teaches the sampler nothing.
+    with patch.object(telling, "parameters", lambda *_: None) if name == BLIND else nullcontext():
+        run_search(job)
     return volumes[:trials]
 
 
