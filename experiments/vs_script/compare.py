@@ -128,10 +128,16 @@ def draw(runs: list[dict[str, Any]]) -> None:
         mine = [run for run in runs if run["arm"] == arm]
         color, seconds = f"C{place}", mine[0]["seconds"]
         for run in mine:
-            axes.step(*zip(*[s for s in run["steps"] if s[0] <= seconds], strict=True), color=color, alpha=0.25, lw=1)
+            axes.step(
+                *zip(*[s for s in run["steps"] if s[0] <= seconds], strict=True),
+                color=color,
+                alpha=0.25,
+                lw=1,
+                where="post",
+            )
         grid = [seconds * i / 200 for i in range(201)]
         average = [mean(volume_at(run, at) for run in mine) for at in grid]
-        axes.step(grid, average, color=color, lw=2, label=f"{arm} (mean of {len(mine)})")
+        axes.step(grid, average, where="post", color=color, lw=2, label=f"{arm} (mean of {len(mine)})")
     axes.set(xlabel="seconds since the process began", ylabel="hypervolume of the front")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
