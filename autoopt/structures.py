@@ -44,7 +44,7 @@ def measure_structure(
         if name not in known:
             subject = subject or make_subject()
             taken = measure.take(subject)
-            known[name] = {key: _numbers(taken[key]) for key in measure.of_structure}
+            known[name] = {key: taken[key].to_list() for key in measure.of_structure}
             write_atomically(cache, json.dumps(known))
         yield {key: Measurement(*numbers) for key, numbers in known[name].items()}
 
@@ -56,7 +56,3 @@ def measure_weights(subject: Subject) -> dict[str, Measurement]:
         if measure.needs_weights:
             found |= measure.take(subject)
     return found
-
-
-def _numbers(measured: Measurement) -> list[float | None]:
-    return [measured.value, measured.baseline, measured.spread]

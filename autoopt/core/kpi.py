@@ -31,6 +31,10 @@ class Measurement:
     spread: float = 0.0
     """How far off the value may be, either way, in its unit; 0 where it is exact."""
 
+    def to_list(self) -> list[float | None]:
+        """Its numbers, in the order in which the constructor takes them."""
+        return [self.value, self.baseline, self.spread]
+
     @property
     def ratio(self) -> float | None:
         """value / baseline; None where the baseline has none or it is 0."""

@@ -25,7 +25,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "measurements": {name: [m.value, m.baseline, m.spread] for name, m in self.measurements.items()},
+            "measurements": {name: m.to_list() for name, m in self.measurements.items()},
             "seconds": dict(self.seconds),
             "curve": list(self.curve),
             "facts": dict(self.facts),

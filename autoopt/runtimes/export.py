@@ -44,7 +44,7 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     """
     model = copy.deepcopy(model).eval()
     try:
-        return _folded(fx.symbolic_trace(copy.deepcopy(model)))
+        return _folded(fx.symbolic_trace(model))
     except Exception as error:  # tracing raises whatever the forward function provokes
         logging.getLogger(__name__).info("batch norms are left to the exporter: %s", error)
         return model

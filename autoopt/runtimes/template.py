@@ -17,17 +17,16 @@ GRAPH, PLACES = "graph.onnx", "places.json"
 JITTER = 1e-3  # tells apart weights that are equal before training, such as biases of zero
 
 
-def make_template(model: nn.Module, inputs: Tensor, folder: Path) -> dict[str, str]:
+def make_template(model: nn.Module, inputs: Tensor, folder: Path) -> None:
     """Export `model` into `folder` with its weights slightly changed, and note which weight of the model went where.
 
-    Returns the exporter. `folder`/graph.onnx serves to measure whatever the structure decides. Raises TrialError.
+    `folder`/graph.onnx serves to measure whatever the structure decides. Raises TrialError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     changed = _jittered(fold_batch_norm(model))
     exporter = export(changed, inputs, folder / GRAPH)
     places = _places(onnx.load(folder / GRAPH), _weights(changed))
     write_atomically(folder / PLACES, json.dumps({"exporter": exporter, "places": places}))
-    return {"exporter": exporter}
 
 
 def fill(model: nn.Module, inputs: Tensor, folder: Path, path: Path) -> dict[str, str]:

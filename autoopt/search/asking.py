@@ -18,7 +18,7 @@ QUEUED = "queued"
 def ask(study: optuna.Study, space: Space) -> tuple[optuna.Trial, Recipe]:
     """The next queued recipe, else what the sampler proposes."""
     asked = study.ask()
-    return asked, draw(space, lambda parameter, knob: _suggest(asked, parameter, knob))
+    return asked, draw(space, lambda parameter, knob: suggest(asked, parameter, knob))
 
 
 def was_queued(asked: optuna.Trial) -> bool:
@@ -49,7 +49,8 @@ def distributions(space: Space, recipe: Recipe) -> dict[str, BaseDistribution]:
     return found
 
 
-def _suggest(asked: optuna.Trial, parameter: str, knob: Choice | Range) -> Value:
+def suggest(asked: optuna.Trial, parameter: str, knob: Choice | Range) -> Value:
+    """Ask Optuna for the value of one knob."""
     if isinstance(knob, Choice):
         return asked.suggest_categorical(parameter, knob.values)  # type: ignore[return-value]
     if knob.whole:

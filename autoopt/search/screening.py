@@ -50,9 +50,11 @@ class Gate:
 
     def after_epoch(self, measurements: Measurements, curve: Sequence[float]) -> None:
         """While training. Raises Screened where even an optimistic estimate of the final quality is below the bar."""
-        bar = self.bar(measurements)
         epochs = self.recipe.epochs
-        if not self.rules.screens or bar is None or len(curve) >= epochs:
+        if not self.rules.screens or len(curve) >= epochs:
+            return
+        bar = self.bar(measurements)
+        if bar is None:
             return
         estimate = upper_estimate(curve, epochs, learning_curves(self.trials, self.recipe))
         if estimate < bar:

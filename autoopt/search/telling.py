@@ -1,18 +1,18 @@
 """Telling Optuna how a trial ended: objectives, constraints, state, and the record."""
 
 import optuna
-from optuna.trial import TrialState, create_trial
+from optuna.trial import create_trial
 
 from autoopt.core.kpi import Kpi
 from autoopt.core.space import Space, parameters
-from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
+from autoopt.core.trial import COMPLETE, SCREENED, Trial
 from autoopt.search.asking import distributions
-from autoopt.search.record import RECORD, REPEATS, to_record
+from autoopt.search.record import RECORD, REPEATS, STATES, to_record
 
 WORST_VIOLATION = 1e9  # stands for infinity, which JSON and databases do not keep
 SCREENED_VIOLATION = 1e12  # above any sum of the others: see constraints()
 
-STATES = {COMPLETE: TrialState.COMPLETE, SCREENED: TrialState.PRUNED, FAILED: TrialState.FAIL}
+OPTUNA_STATES = {ours: theirs for theirs, ours in STATES.items()}
 
 
 def tell(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[Kpi, ...]) -> None:
@@ -32,7 +32,7 @@ def add(study: optuna.Study, space: Space, trial: Trial, kpis: tuple[Kpi, ...]) 
     answers = parameters(space, trial.recipe) or {}
     study.add_trial(
         create_trial(
-            state=STATES[trial.state],
+            state=OPTUNA_STATES[trial.state],
             values=losses(kpis, trial) if trial.state == COMPLETE else None,
             params=answers,
             distributions=distributions(space, trial.recipe) if answers else {},
@@ -62,4 +62,4 @@ def _close(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[K
     if trial.state == COMPLETE:
         study.tell(asked, losses(kpis, trial))
     else:
-        study.tell(asked, state=STATES[trial.state])
+        study.tell(asked, state=OPTUNA_STATES[trial.state])

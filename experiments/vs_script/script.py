@@ -20,12 +20,13 @@ from autoopt.commands.bench import load_task, make_bench, narrow
 from autoopt.config import load_settings
 from autoopt.core.errors import TrialError
 from autoopt.core.recipe import Recipe
-from autoopt.core.space import Choice, Range, Value, draw
+from autoopt.core.space import draw
 from autoopt.core.trial import Evaluation
 from autoopt.measurements import MEASURES
 from autoopt.pipeline import Bench, build_student, make_subject, prune, quantize
 from autoopt.runtimes.export import export
 from autoopt.runtimes.parity import check_parity
+from autoopt.search.asking import suggest
 from autoopt.training.loop import Hooks, train
 from autoopt.training.teacher import load_teacher
 
@@ -53,14 +54,6 @@ def evaluate(recipe: Recipe, bench: Bench, folder: Path) -> Evaluation:
     marks.append(time.perf_counter())
     seconds = {stage: marks[i + 1] - marks[i] for i, stage in enumerate(("train", "export", "measure"))}
     return Evaluation(measurements, seconds, tuple(curve))
-
-
-def suggest(trial: optuna.Trial, name: str, knob: Choice | Range) -> Value:
-    if isinstance(knob, Choice):
-        return trial.suggest_categorical(name, knob.values)  # type: ignore[return-value]
-    if knob.whole:
-        return trial.suggest_int(name, int(knob.low), int(knob.high), log=knob.log, step=int(knob.step or 1))
-    return trial.suggest_float(name, knob.low, knob.high, log=knob.log, step=knob.step)
 
 
 def main() -> None:
