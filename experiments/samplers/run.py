@@ -118,7 +118,7 @@ def main() -> None:
     trials = int(sys.argv[3]) if len(sys.argv) > 3 else 150
     table = load()
     began = time.perf_counter()
-    volumes = [search(name, seed, trials, table) for seed in range(seeds)]
+    volumes = [[round(v, 6) for v in search(name, seed, trials, table)] for seed in range(seeds)]
     (HERE / "results").mkdir(exist_ok=True)
     path = HERE / "results" / f"{name.replace(' ', '_').replace(',', '')}.json"
     path.write_text(json.dumps({"sampler": name, "seconds": time.perf_counter() - began, "volumes": volumes}))
