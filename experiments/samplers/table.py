@@ -109,11 +109,12 @@ def load() -> Table:
 
 def gather() -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
-    for path in sorted(HERE.parent.glob("vs_script/rows/*.json.gz")):
-        with gzip.open(path, "rt") as file:
-            for row in json.load(file)["rows"]:
-                if row["state"] == "complete":
-                    keep(rows, row["recipe"], row)
+    for arm in ("autoopt", "script"):
+        for path in sorted(HERE.parent.glob(f"vs_script/rows/{arm}-*.json.gz")):
+            with gzip.open(path, "rt") as file:
+                for row in json.load(file)["rows"]:
+                    if row["state"] == "complete":
+                        keep(rows, row["recipe"], row)
     for path in sorted(HERE.parent.glob("screening/rows/*.json.gz")):
         with gzip.open(path, "rt") as file:
             for row in json.load(file)["rows"]:
