@@ -33,7 +33,7 @@ keys, each with what it is now (all of them: autoopt --cfg):
                                                              kpis.latency_p95_ms.max_ratio=0.2
   budget=overnight         when to stop                      budget.hours=8 budget.trials=40 budget.until=07:00
                                                              budget.stop=kpis budget.plateau=50
-  sampler=tpe              tpe, gp, nsga2 or random
+  sampler=tpe              tpe, gp or random
   search.siblings=true     each rule of the search can be turned off: screens, bar, siblings, warm_start
   tracking=mlflow          mlflow or none                    tracking.uri=http://HOST:PORT
   runtime.threads=1        threads that serve one call

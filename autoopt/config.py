@@ -251,7 +251,7 @@ def _sampler_options(raw: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(value, bool):
                 raise ConfigError(f"sampler.multivariate={value!r}: true or false is allowed")
         else:
-            whole(f"sampler.{key}", value, 2 if key == "population" else 0)
+            whole(f"sampler.{key}", value, 0)
     return options
 
 

@@ -1,7 +1,8 @@
 """READ THIS FIRST. The story of a trial: recipe -> student -> pruned -> trained -> onnx -> quantized -> measured."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,13 @@ from torch import Tensor, nn
 from autoopt.core.errors import TrialError
 from autoopt.core.kpi import Measurements
 from autoopt.core.recipe import TEACHER, Recipe
-from autoopt.core.trial import Draft
+from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import Options, Subject
 from autoopt.pruning import METHODS, Pruned
 from autoopt.quantization import SCHEMES, Calibration
 from autoopt.runtimes import Session
-from autoopt.runtimes.parity import check_parity
-from autoopt.runtimes.template import GRAPH, fill
-from autoopt.structures import measure_structure, measure_weights, open_structure
+from autoopt.runtimes.template import GRAPH, is_template
+from autoopt.structures import export_into, measure_structure, measure_weights, open_structure
 from autoopt.students import STUDENTS
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks, train
@@ -40,6 +40,8 @@ class Bench:
     baseline_session: Session
     baseline_predictions: np.ndarray
     measuring: Options
+    conditions: Mapping[str, Any]
+    """Under which measurements are comparable: runtime, threads, CPU, versions. Plain JSON values."""
     seed: int
     structures: Path
     """Where exported and measured structures are kept."""
@@ -52,36 +54,49 @@ def run_trial(
 
     Fills the draft; what it returns makes its siblings' from the same weights, one by one. `admit` is shown what the
     structure decides, before training; it and `hooks.on_epoch` may raise Screened. The same recipe and seed give the
-    same artifact. Raises TrialError where the recipe does not work out; a sibling that does not says so in `failure`.
+    same artifact. Raises TrialError where the recipe does not work out; where only its quantization scheme does not,
+    or a sibling's, that draft says so in `error`.
     """
     recipe, clock, inputs = draft.recipe, draft.clock, bench.task.validation.inputs[:PARITY_BATCH]
     torch.manual_seed(bench.seed)
     with clock("structure"):
         pruned = prune(build_student(recipe, bench), recipe, bench.task)
         structure = open_structure(pruned.model, inputs, bench.structures)
+        draft.facts["structure"] = structure.name
     with clock("screen"):
-        screen(draft, structure, bench, folder, admit)
+        screen(draft, bench, folder, admit)
     if recipe.is_trained:
         with clock("train"):
             train(pruned, bench.task, bench.logits, recipe, seed=bench.seed, hooks=recording(draft, hooks))
     with clock("export"):
-        float_path = folder / "float.onnx"
-        draft.facts |= fill(pruned.model, inputs, structure, float_path)
-        draft.facts |= check_parity(pruned.model, bench.open_session(float_path), inputs)
+        weights = weights_path(folder, recipe)
+        draft.facts |= export_into(structure, pruned.model, inputs, weights, bench.open_session)
     siblings = [Draft(sibling, curve=draft.curve, facts=dict(draft.facts)) for sibling in draft.siblings]
-    finish(draft, float_path, bench, folder)
-    return (finish_sibling(sibling, structure, float_path, bench, folder) for sibling in siblings)
+    with noted(draft):
+        finish(draft, weights, bench, folder)
+    return (finish_sibling(sibling, weights, bench, folder) for sibling in siblings)
 
 
-def screen(draft: Draft, structure: Path, bench: Bench, folder: Path, admit: Callable[[Measurements], None]) -> None:
+def make_up_siblings(trial: Trial, recipes: Sequence[Recipe], bench: Bench, folder: Path) -> Iterator[Draft]:
+    """Siblings of a trial that an earlier process made in `folder`: none where its weights are gone."""
+    weights, evaluation = weights_path(folder, trial.recipe), trial.evaluation
+    if evaluation is None or not weights.is_file() or not is_template(bench.structures / evaluation.facts["structure"]):
+        return
+    inherited = {key: evaluation.facts[key] for key in ("structure", "exporter", "parity_max_abs", "parity_argmax")}
+    for recipe in recipes:
+        sibling = Draft(recipe, curve=list(evaluation.curve), facts=dict(inherited))
+        yield finish_sibling(sibling, weights, bench, folder)
+
+
+def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measurements], None]) -> None:
     """Measure what the structure decides under the recipe's scheme, or remember it."""
-    graph, path = structure / GRAPH, folder / "structure.onnx"
+    structure, path = bench.structures / draft.facts["structure"], folder / "structure.onnx"
 
     def quantized() -> Subject:
-        quantize(replace(draft.recipe, calibration=None), bench.task, graph, path, SCREENING_INPUTS)
-        return make_subject(path, graph, bench)
+        quantize(replace(draft.recipe, calibration=None), bench.task, structure / GRAPH, path, SCREENING_INPUTS)
+        return make_subject(path, structure / GRAPH, bench)
 
-    for found in measure_structure(structure, draft.recipe.quantization, quantized):
+    for found in measure_structure(structure, draft.recipe.quantization, bench.conditions, quantized):
         draft.measurements |= found
         admit(draft.measurements)
 
@@ -96,24 +111,36 @@ def recording(draft: Draft, hooks: Hooks) -> Hooks:
     return Hooks(hooks.should_stop, on_epoch)
 
 
-def finish(draft: Draft, float_path: Path, bench: Bench, folder: Path) -> None:
+def finish(draft: Draft, weights: Path, bench: Bench, folder: Path) -> None:
     """Quantize the trained model into `artifact_path` and measure what its weights decide."""
     path = artifact_path(folder, draft.recipe)
     with draft.clock("quantize"):
-        draft.facts |= quantize(draft.recipe, bench.task, float_path, path, CALIBRATION_INPUTS)
+        draft.facts |= quantize(draft.recipe, bench.task, weights, path, CALIBRATION_INPUTS)
     with draft.clock("measure"):
-        draft.measurements |= measure_weights(make_subject(path, float_path, bench))
+        draft.measurements |= measure_weights(make_subject(path, weights, bench))
 
 
-def finish_sibling(sibling: Draft, structure: Path, float_path: Path, bench: Bench, folder: Path) -> Draft:
+def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) -> Draft:
     """The same weights under another scheme."""
-    try:
+    with noted(sibling):
         with sibling.clock("screen"):
-            screen(sibling, structure, bench, folder, admit=lambda measurements: None)
-        finish(sibling, float_path, bench, folder)
-    except (TrialError, MemoryError) as error:
-        sibling.failure = str(error) or type(error).__name__
+            screen(sibling, bench, folder, admit=lambda measurements: None)
+        finish(sibling, weights, bench, folder)
     return sibling
+
+
+@contextmanager
+def noted(draft: Draft) -> Iterator[None]:
+    """What fails here fails this draft alone: the same weights may do under another scheme."""
+    try:
+        yield
+    except Exception as error:  # also what is a bug: the search raises it, once the draft is on record
+        draft.error = error
+
+
+def weights_path(folder: Path, recipe: Recipe) -> Path:
+    """Where a trial leaves its trained model, not quantized."""
+    return folder / f"{recipe.fingerprint}.float.onnx"
 
 
 def artifact_path(folder: Path, recipe: Recipe) -> Path:
@@ -138,7 +165,12 @@ def prune(student: nn.Module, recipe: Recipe, task: Task) -> Pruned:
 def quantize(recipe: Recipe, task: Task, source: Path, target: Path, inputs: int) -> dict[str, Any]:
     """Write the quantized model, calibrated on so many inputs; returns what the scheme chose for this CPU."""
     calibration = Calibration(task.train.inputs[:inputs].numpy(), recipe.calibration)
-    return SCHEMES[recipe.quantization].quantize(source, target, calibration)
+    try:
+        return SCHEMES[recipe.quantization].quantize(source, target, calibration)
+    except (TrialError, MemoryError):
+        raise
+    except Exception as error:  # quantizers raise whatever a graph provokes
+        raise TrialError(f"{recipe.quantization} failed: {type(error).__name__}: {error}") from error
 
 
 def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:

@@ -2,15 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from autoopt.core.artifact import write_atomically
+from autoopt.core.errors import TrialError
 from autoopt.core.kpi import Measurement
 from autoopt.measurements import MEASURES, Subject
-from autoopt.runtimes.template import is_template, make_template
+from autoopt.runtimes.export import export
+from autoopt.runtimes.parity import check_parity
+from autoopt.runtimes.template import fill, is_template, make_template
+
+Run = Callable[[np.ndarray], np.ndarray]
 
 
 def structure_key(model: nn.Module) -> str:
@@ -27,16 +34,32 @@ def open_structure(model: nn.Module, inputs: Tensor, folder: Path) -> Path:
     return place
 
 
+def export_into(
+    structure: Path, model: nn.Module, inputs: Tensor, path: Path, open_session: Callable[[Path], Run]
+) -> dict[str, Any]:
+    """Write the trained model as ONNX to `path`, from the structure's graph; returns exporter and parity.
+
+    Exported anew where the graph with these weights does not say what the module says. Raises TrialError where that
+    does not either.
+    """
+    found = fill(model, inputs, structure, path)
+    try:
+        return found | check_parity(model, open_session(path), inputs)
+    except TrialError:
+        exporter = export(model, inputs, path)
+        return {"exporter": exporter} | check_parity(model, open_session(path), inputs)
+
+
 def measure_structure(
-    structure: Path, scheme: str, make_subject: Callable[[], Subject]
+    structure: Path, scheme: str, conditions: Mapping[str, Any], make_subject: Callable[[], Subject]
 ) -> Iterator[dict[str, Measurement]]:
     """What the structure decides, under a quantization scheme: size first, since it costs nothing.
 
+    `conditions` (plain JSON) are those of the measuring: what was measured under others is measured anew.
     `make_subject()` is the quantized graph, and is asked only where something was not measured before. An iterator, so
     that whoever asks may stop when a bound is broken.
     """
-    cache = structure / f"{scheme}.json"
-    known = json.loads(cache.read_text()) if cache.is_file() else {}
+    cache, known = structure / f"{scheme}.json", _known(structure / f"{scheme}.json", conditions)
     subject = None
     for name, measure in MEASURES.items():
         if not measure.of_structure:
@@ -45,8 +68,13 @@ def measure_structure(
             subject = subject or make_subject()
             taken = measure.take(subject)
             known[name] = {key: taken[key].to_list() for key in measure.of_structure}
-            write_atomically(cache, json.dumps(known))
+            write_atomically(cache, json.dumps({"conditions": conditions, "measured": known}))
         yield {key: Measurement(*numbers) for key, numbers in known[name].items()}
+
+
+def _known(cache: Path, conditions: Mapping[str, Any]) -> dict[str, Any]:
+    kept = json.loads(cache.read_text()) if cache.is_file() else {}
+    return dict(kept["measured"]) if kept.get("conditions") == conditions else {}
 
 
 def measure_weights(subject: Subject) -> dict[str, Measurement]:

@@ -1,5 +1,6 @@
 """The story of a trial, on digits with an untrained teacher: what is built once, measured once, and shared."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,9 @@ from autoopt.config import load_settings
 from autoopt.core.errors import Screened, TrialError
 from autoopt.core.kpi import Measurements
 from autoopt.core.recipe import BASELINE, Recipe
-from autoopt.core.trial import Draft
-from autoopt.measurements import FACTS
-from autoopt.pipeline import Bench, artifact_path, run_trial
+from autoopt.core.trial import COMPLETE, Draft, Trial
+from autoopt.measurements import FACTS, Subject
+from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial
 from autoopt.runtimes import RUNTIMES
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks
@@ -30,7 +31,7 @@ RECIPE = Recipe(
 def bench(digits: Task, tmp_path: Path) -> Bench:
     settings = load_settings(["task=digits", f"outputs={tmp_path}", "runtime.blocks=3", "runtime.calls=5", "threads=1"])
     torch.manual_seed(0)
-    return make_bench(settings, digits, digits.build_teacher().eval())
+    return make_bench(settings, digits, digits.build_teacher().eval(), "untrained")
 
 
 def welcome(measurements: Measurements) -> None:
@@ -137,8 +138,66 @@ def test_a_sibling_that_does_not_work_out_spares_the_others(
 
     monkeypatch.setattr(pipeline, "quantize", quantize)
     others = tuple(replace(RECIPE, quantization=scheme, calibration=None) for scheme in ("fp16", "none"))
-    failures = [sibling.failure for sibling in run(Draft(RECIPE, others), bench, tmp_path / "w")]
+    failures = [str(sibling.error or "") for sibling in run(Draft(RECIPE, others), bench, tmp_path / "w")]
     assert failures == ["no fp16 here", ""]
+
+
+def test_where_the_own_scheme_fails_the_weights_serve_the_siblings(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pipeline.measure_weights
+    failed: list[Path] = []
+
+    def measure_weights(subject: Subject) -> dict:
+        if not failed:
+            failed.append(subject.path)
+            raise TrialError("not this one")
+        return real(subject)
+
+    monkeypatch.setattr(pipeline, "measure_weights", measure_weights)
+    draft = Draft(RECIPE, (replace(RECIPE, quantization="none", calibration=None),))
+    (sibling,) = run(draft, bench, tmp_path / "w")
+    assert failed == [artifact_path(tmp_path / "w", RECIPE)]
+    assert str(draft.error) == "not this one"
+    assert sibling.error is None
+    assert set(sibling.measurements) == set(FACTS)
+
+
+def test_a_quantizer_that_fails_says_which(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quantize(*_: object) -> dict:
+        raise AssertionError("no such node")
+
+    monkeypatch.setitem(pipeline.SCHEMES, "int8_static", replace(pipeline.SCHEMES["int8_static"], quantize=quantize))
+    with pytest.raises(TrialError, match="int8_static failed: AssertionError: no such node"):
+        run(Draft(RECIPE), bench, tmp_path / "w")
+
+
+def test_siblings_are_made_up_for_from_the_weights_that_were_left(bench: Bench, tmp_path: Path) -> None:
+    others = tuple(replace(RECIPE, quantization=scheme, calibration=None) for scheme in ("none", "fp16"))
+    draft = Draft(RECIPE, others)
+    at_once = run(draft, bench, tmp_path / "w")
+    trial = Trial(3, COMPLETE, RECIPE, draft.evaluation())
+    for recipe in others:
+        artifact_path(tmp_path / "w", recipe).unlink()
+    later = list(make_up_siblings(trial, others, bench, tmp_path / "w"))
+    assert [sibling.recipe for sibling in later] == list(others)
+    for one, other in zip(at_once, later, strict=True):
+        assert other.measurements == one.measurements
+        assert (other.curve, other.facts) == (one.curve, one.facts)
+        assert artifact_path(tmp_path / "w", other.recipe).is_file()
+    (tmp_path / "w" / f"{RECIPE.fingerprint}.float.onnx").unlink()
+    assert list(make_up_siblings(trial, others, bench, tmp_path / "w")) == []
+
+
+def test_under_other_conditions_a_structure_is_measured_anew(bench: Bench, tmp_path: Path) -> None:
+    run(Draft(BASELINE), bench, tmp_path / "a")
+    (cache,) = bench.structures.glob("*/none.json")
+    before = cache.read_bytes()
+    run(Draft(BASELINE), bench, tmp_path / "b")
+    assert cache.read_bytes() == before
+    run(Draft(BASELINE), replace(bench, conditions={**bench.conditions, "threads": 2}), tmp_path / "c")
+    assert json.loads(cache.read_text())["conditions"]["threads"] == 2
+    assert cache.read_bytes() != before
 
 
 def test_the_same_recipe_gives_the_same_artifact_whether_or_not_its_structure_is_known(

@@ -1,4 +1,5 @@
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,9 @@ import torch
 from torch import nn
 
 from autoopt.pruning import METHODS
-from autoopt.runtimes.template import GRAPH
-from autoopt.structures import open_structure, structure_key
+from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes.template import GRAPH, PLACES, is_template
+from autoopt.structures import export_into, open_structure, structure_key
 from autoopt.students import STUDENTS
 from autoopt.tasks import Task
 
@@ -42,10 +44,32 @@ def test_sparsity_changes_no_structure(digits: Task) -> None:
     assert structure_key(sparse.model) == structure_key(cnn(digits, 1.0))
 
 
-def test_a_half_written_structure_is_made_again(digits: Task, tmp_path: Path) -> None:
+@pytest.mark.parametrize("half", ["before its note", "after its note", "older"])
+def test_a_structure_that_is_not_whole_or_not_ours_is_made_again(half: str, digits: Task, tmp_path: Path) -> None:
     inputs = digits.validation.inputs[:4]
     place = open_structure(cnn(digits, 1.0), inputs, tmp_path)
-    (place / "places.json").unlink()
-    (place / GRAPH).write_bytes(b"half")
+    if half == "older":
+        note = json.loads((place / PLACES).read_text())
+        (place / PLACES).write_text(json.dumps({**note, "versions": {"torch": "1.0"}}))
+    else:
+        (place / GRAPH).write_bytes(b"half")
+    if half == "before its note":
+        (place / PLACES).unlink()
+    assert not is_template(place)
     assert open_structure(cnn(digits, 1.0), inputs, tmp_path) == place
+    assert is_template(place)
     assert (place / GRAPH).stat().st_size > 1000
+
+
+def test_a_graph_that_says_something_else_with_the_trained_weights_is_exported_anew(
+    digits: Task, tmp_path: Path
+) -> None:
+    """As one whose exporter decided by the values of the weights."""
+    inputs, trained = digits.validation.inputs[:4], cnn(digits, 1.0, 1)
+    place = open_structure(cnn(digits, 1.0, 0), inputs, tmp_path)
+    note = json.loads((place / PLACES).read_text())
+    note["places"].pop(next(name for name, (weight, _) in note["places"].items() if weight.endswith("weight")))
+    (place / PLACES).write_text(json.dumps(note))
+    facts = export_into(place, trained, inputs, tmp_path / "m.onnx", lambda path: RUNTIMES["onnxruntime"](path, 1))
+    assert facts["exporter"] == "torchscript"
+    assert facts["parity_max_abs"] < 1e-4

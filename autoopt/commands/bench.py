@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from autoopt.config import Settings
 from autoopt.core import artifact
+from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.errors import ArtifactError, ConfigError
 from autoopt.core.recipe import BASELINE, TEACHER
 from autoopt.core.space import Space, restrict, values
@@ -20,7 +24,7 @@ from autoopt.runtimes import RUNTIMES, Session
 from autoopt.runtimes.export import export
 from autoopt.students import STUDENTS
 from autoopt.tasks import TASKS, Task
-from autoopt.training.teacher import module_fingerprint, teacher_logits
+from autoopt.training.teacher import teacher_logits
 
 
 def load_task(settings: Settings) -> Task:
@@ -46,13 +50,16 @@ def narrow(settings: Settings, task: Task) -> Space:
     return restrict(settings.space, schemes)
 
 
-def make_bench(settings: Settings, task: Task, teacher: nn.Module) -> Bench:
-    """Cache the teacher's logits and export it as the baseline into the study's folder."""
+def make_bench(settings: Settings, task: Task, teacher: nn.Module, weights: str) -> Bench:
+    """Cache the teacher's logits and export it as the baseline into the study's folder. `weights`: the teacher's
+    fingerprint.
+    """
     open_session: Callable[[Path], Session] = partial(_open, settings)
-    baseline = _baseline(settings, task, teacher)
+    baseline = _baseline(settings, task, teacher, weights)
     session = open_session(baseline)
-    in_training = RUNTIMES[settings.runtime](baseline, settings.threads)
-    logits = teacher_logits(in_training, module_fingerprint(teacher), task, settings.cache)
+    logits = teacher_logits(
+        lambda: RUNTIMES[settings.runtime](baseline, settings.threads), weights, task, settings.cache
+    )
     return Bench(
         task=task,
         teacher=teacher,
@@ -62,22 +69,34 @@ def make_bench(settings: Settings, task: Task, teacher: nn.Module) -> Bench:
         baseline_session=session,
         baseline_predictions=predict(session, task.validation.inputs.numpy()),
         measuring=settings.measuring,
+        conditions=_conditions(settings),
         seed=settings.seed,
         structures=settings.folder / "structures",
     )
+
+
+def _conditions(settings: Settings) -> dict[str, Any]:
+    return {
+        "runtime": settings.runtime,
+        "threads": settings.runtime_threads,
+        "measuring": asdict(settings.measuring),
+        "cpu": cpu_name(),
+        "saturates": saturates(),
+        "versions": {package: version(package) for package in ("autoopt", "onnxruntime")},
+    }
 
 
 def _open(settings: Settings, path: Path) -> Session:
     return RUNTIMES[settings.runtime](path, settings.runtime_threads)
 
 
-def _baseline(settings: Settings, task: Task, teacher: nn.Module) -> Path:
+def _baseline(settings: Settings, task: Task, teacher: nn.Module, weights: str) -> Path:
     """outputs/STUDY/baseline/model.onnx: written once, and again only if it is damaged or of another teacher."""
     folder = settings.folder / "baseline"
     card = {
         "task": task.name,
         "data": task.fingerprint,
-        "teacher": module_fingerprint(teacher),
+        "teacher": weights,
         "input": task.input_meaning,
     }
     try:

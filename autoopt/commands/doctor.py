@@ -167,7 +167,7 @@ def _tiny_trial() -> Finding:
     from autoopt.pipeline import run_trial
     from autoopt.tasks import TASKS
     from autoopt.training.loop import Hooks
-    from autoopt.training.teacher import load_teacher
+    from autoopt.training.teacher import load_teacher, module_fingerprint
 
     recipe = Recipe(
         "cnn",
@@ -184,9 +184,11 @@ def _tiny_trial() -> Finding:
         settings = load_settings(["task=digits", f"outputs={folder}", "teacher.epochs=2"])
         task = TASKS["digits"]()
         teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
-        bench = make_bench(settings, task, teacher)
+        bench = make_bench(settings, task, teacher, module_fingerprint(teacher))
         draft = Draft(recipe)
         run_trial(draft, bench, Path(folder), Hooks(), lambda measurements: None)
+        if draft.error is not None:
+            raise draft.error
     measured = draft.measurements
     accuracy, latency = measured["accuracy"].value, measured["latency_p95_ms"]
     seconds = time.perf_counter() - began

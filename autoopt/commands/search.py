@@ -20,17 +20,18 @@ from autoopt.commands.logs import log_to
 from autoopt.commands.stop import StopSignal
 from autoopt.config import Settings
 from autoopt.core import artifact
-from autoopt.core.errors import Interrupted, TrialError
+from autoopt.core.errors import Interrupted
 from autoopt.core.space import trains
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import FACTS
-from autoopt.pipeline import Bench, artifact_path, run_trial
+from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial
 from autoopt.report.live import Display
 from autoopt.report.page import note
-from autoopt.search.loop import Search, Watch, run_search
+from autoopt.search.loop import run_search
 from autoopt.search.samplers import make_sampler
 from autoopt.search.screening import Gate
+from autoopt.search.search import Search, Watch
 from autoopt.search.study import DATABASE, IDENTITY, check_same, lock_study, open_study
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks
@@ -55,11 +56,12 @@ def search(settings: Settings) -> int:
         except Interrupted:
             display.say("stopped before the study began, while the teacher was trained")
             return stop.exit_code
-        identity = fingerprint(settings, task, module_fingerprint(teacher))
+        weights = module_fingerprint(teacher)
+        identity = fingerprint(settings, task, weights)
         study = open_study(settings.folder, settings.study, settings.kpis, identity)
         study.sampler = make_sampler(settings.sampler, settings.seed + len(study.trials), settings.sampler_options)
         artifact.write_atomically(settings.folder / "config.yaml", yaml.safe_dump(dict(settings.raw), sort_keys=False))
-        bench = make_bench(settings, task, teacher)
+        bench = make_bench(settings, task, teacher, weights)
         view = _open_view(settings, study, display)
         watch = Watch(
             display.on_start, partial(_keep, bench, settings, work), partial(_on_end, settings, display, view)
@@ -69,6 +71,7 @@ def search(settings: Settings) -> int:
             space=space,
             kpis=settings.kpis,
             evaluate=partial(_evaluate, bench, work, hooks),
+            make_up=lambda trial, recipes: make_up_siblings(trial, recipes, bench, work),
             budget=settings.budget,
             first=first_recipes(space) if settings.rules.warm_start else (),
             rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),
@@ -76,8 +79,9 @@ def search(settings: Settings) -> int:
             should_stop=hooks.should_stop,
         )
         with display:
-            run_search(run)
-        shutil.rmtree(work, ignore_errors=True)
+            stopped_by = run_search(run)
+        if stopped_by != "interrupt":  # what it holds may serve the siblings that the stop has cost
+            shutil.rmtree(work, ignore_errors=True)
         _conclude(settings, study, bench, view)
         return stop.exit_code
 
@@ -124,7 +128,7 @@ def fingerprint(settings: Settings, task: Task, teacher: str) -> dict[str, Any]:
 
 
 def _evaluate(bench: Bench, work: Path, hooks: Hooks, draft: Draft, gate: Gate) -> Iterator[Draft]:
-    """Run the trial in the work folder, under the gate. Out of memory fails the trial, not the search."""
+    """Run the trial in the work folder, under the gate."""
 
     def on_epoch(epoch: int, quality: float) -> None:
         hooks.on_epoch(epoch, quality)
@@ -133,12 +137,7 @@ def _evaluate(bench: Bench, work: Path, hooks: Hooks, draft: Draft, gate: Gate) 
     with draft.clock("log"):
         shutil.rmtree(work, ignore_errors=True)  # of the trial before, whose artifacts are kept by now
         work.mkdir(parents=True)
-    try:
-        return run_trial(draft, bench, work, Hooks(hooks.should_stop, on_epoch), gate.admit)
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error) or "out of memory" in str(error).lower():
-            raise TrialError(f"out of memory: {' '.join(str(error).split())[:200]}") from error
-        raise
+    return run_trial(draft, bench, work, Hooks(hooks.should_stop, on_epoch), gate.admit)
 
 
 def _keep(bench: Bench, settings: Settings, work: Path, trial: Trial, standing: Standing) -> None:

@@ -31,3 +31,16 @@ class Screened(Exception):
 
 STRUCTURE, BAR, CURVE = SCREENS = ("structure", "bar", "curve")
 """By a bound that its size or speed breaks, by a bar above all that may be expected, by its learning curve."""
+
+
+def trial_failure(error: BaseException) -> str | None:
+    """The reason in words, where an error ends its trial only: a recipe that does not work out, or out of memory as
+    Python or torch say it. None: it is a bug.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, TrialError):
+        return text or "no reason given"
+    allocation = "can't allocate memory" in text or "out of memory" in text.lower()
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and allocation):
+        return f"out of memory: {text[:200]}"
+    return None

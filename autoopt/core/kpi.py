@@ -79,10 +79,15 @@ class Kpi:
             for kind, bound in self.bounds().items()
         }
 
-    def at_best(self, measured: Measurement) -> Measurement:
-        """The measurement as good as its spread allows: a bound that is broken even so is broken for certain."""
-        better = measured.spread if self.higher_is_better else -measured.spread
-        return Measurement(measured.value + better, measured.baseline)
+    def certain_violations(self, measured: Measurement) -> dict[str, float]:
+        """The violations if the measurement is off by its whole spread, to the good side of each bound: what is broken
+        even so is broken for certain.
+        """
+        low, high = (
+            self.violations(Measurement(measured.value + shift, measured.baseline))
+            for shift in (-measured.spread, measured.spread)
+        )
+        return {kind: min(low[kind], high[kind]) for kind in low}
 
     def least(self, baseline: Measurement) -> float | None:
         """The worst value that meets every bound, None where there is no bound on that side."""

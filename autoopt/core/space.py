@@ -14,23 +14,23 @@ Value = str | int | float | bool
 ANY: tuple[float, float, str] = (-math.inf, math.inf, "a name")
 KNOBS: dict[str, tuple[float, float, str]] = {
     "student": ANY,
-    "width": (1e-3, 64, "> 0"),
+    "width": (1e-3, 64, "in [0.001, 64]"),
     "pruning": ANY,
     "pruning_ratio": (1e-6, 0.99, "in (0, 0.99]"),
     "sparsity": (1e-6, 0.999, "in (0, 0.999]"),
-    "epochs": (1, 1e6, "a whole number >= 1"),
-    "batch_size": (2, 1e6, "a whole number >= 2"),
+    "epochs": (1, 1e6, "a whole number from 1 to 1000000"),
+    "batch_size": (2, 1e6, "a whole number from 2 to 1000000"),
     "optimizer": ANY,
-    "learning_rate": (1e-12, 1e3, "> 0"),
+    "learning_rate": (1e-12, 1e3, "in (0, 1000]"),
     "momentum": (0, 1 - 1e-9, "in [0, 1)"),
     "nesterov": (0, 1, "true or false"),
     "beta1": (0, 1 - 1e-9, "in [0, 1)"),
     "beta2": (0, 1 - 1e-9, "in [0, 1)"),
-    "weight_decay": (0, 1e3, ">= 0"),
+    "weight_decay": (0, 1e3, "in [0, 1000]"),
     "warmup": (0, 1 - 1e-9, "in [0, 1)"),
     "schedule": ANY,
     "distill_weight": (0, 1, "in [0, 1]"),
-    "temperature": (1e-3, 1e3, "> 0"),
+    "temperature": (1e-3, 1e3, "in [0.001, 1000]"),
     "quantization": ANY,
     "calibration": ANY,
 }
@@ -126,10 +126,13 @@ def draw(space: Space, ask: Callable[[str, Choice | Range], Value]) -> Recipe:
 
 
 def _rounded(value: Value, knob: Choice | Range) -> Value:
-    """Six significant digits: a recipe that people can read and type. The ends of a range stay as they were written."""
+    """Six significant digits: a recipe that people can read and type. The ends of a range stay as they were written,
+    and its steps to twelve digits, so that they stay on Optuna's grid.
+    """
     if isinstance(knob, Choice) or not isinstance(value, float):
         return value
-    return min(max(float(f"{value:.6g}"), knob.low), knob.high)
+    digits = 12 if knob.step else 6
+    return min(max(float(f"{value:.{digits}g}"), knob.low), knob.high)
 
 
 def parameters(space: Space, recipe: Recipe) -> dict[str, Value] | None:
@@ -164,8 +167,16 @@ def siblings(space: Space, recipe: Recipe) -> list[Recipe]:
 
 
 def trains(space: Space) -> bool:
-    """False where no recipe of the space is trained: then there is nothing to save by screening."""
-    return "epochs" in space.knobs
+    """False where no recipe of the space is trained, since all are the unpruned teacher."""
+    return set(values(space.knobs["student"])) != {TEACHER} or reachable(space, "pruning") != {"none"}
+
+
+def reachable(space: Space, name: str) -> set[Value]:
+    """The values of a choice that some student of the space may take."""
+    knob = space.knobs[name]
+    if not isinstance(knob, Per) or knob.parent != "student":
+        return set(values(knob))
+    return {value for s in values(space.knobs["student"]) if s in knob.cases for value in values(knob, str(s))}
 
 
 def typical(space: Space, student: str, epochs: str = "middle") -> Recipe:
@@ -199,7 +210,12 @@ def _middle(knob: Range) -> float | int:
 def contains(knob: Choice | Range, value: Any) -> bool:
     if isinstance(knob, Choice):
         return value in knob.values
-    return not isinstance(value, str) and knob.low <= value <= knob.high
+    return not isinstance(value, str) and knob.low <= value <= knob.high and _on_step(knob, value)
+
+
+def _on_step(knob: Range, value: float) -> bool:
+    steps = (value - knob.low) / knob.step if knob.step else 0.0
+    return abs(steps - round(steps)) < 1e-8  # as near as Optuna's own check
 
 
 def values(knob: Choice | Range | Per, case: str | None = None) -> tuple[Value, ...]:

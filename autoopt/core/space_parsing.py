@@ -9,8 +9,20 @@ from typing import Any
 
 from autoopt.core.errors import ConfigError
 from autoopt.core.lookup import suggestion
-from autoopt.core.recipe import TEACHER
-from autoopt.core.space import KNOBS, NAMES, TRAINING, WHOLE, Choice, Per, Range, Space, Value, values
+from autoopt.core.space import (
+    KNOBS,
+    NAMES,
+    TRAINING,
+    WHOLE,
+    Choice,
+    Per,
+    Range,
+    Space,
+    Value,
+    reachable,
+    trains,
+    values,
+)
 
 # Knobs that may be given by another knob's choice, as {CHOICE: knob, ...}.
 PARENTS = {"learning_rate": "optimizer"} | dict.fromkeys(
@@ -56,29 +68,19 @@ def _parse_any(name: str, raw: Any) -> Choice | Range | Per:
 
 def check_complete(space: Space) -> None:
     """Raises ConfigError unless every knob that may be asked has values under every choice that asks it."""
-    students = [str(student) for student in values(space.knobs["student"])]
-    trains = any(s != TEACHER for s in students) or any(m != "none" for m in _reachable(space, "pruning"))
     for name in KNOBS:
-        if name in TRAINING and not trains:
+        if name in TRAINING and not trains(space):
             continue
         parent, wanted = space.needs.get(name, ("", frozenset()))
         if parent and parent not in space.knobs:
             continue
-        reachable = not parent or bool(_reachable(space, parent) & wanted)
-        if reachable and name in REQUIRED and name not in space.knobs:
+        asked = not parent or bool(reachable(space, parent) & wanted)
+        if asked and name in REQUIRED and name not in space.knobs:
             why = f"some {parent} in the space needs it" if parent else "every trained student needs it"
             raise ConfigError(f"space.{name} is missing: {why}")
         knob = space.knobs.get(name)
-        if reachable and isinstance(knob, Per):
+        if asked and isinstance(knob, Per):
             _check_cases(space, name, knob)
-
-
-def _reachable(space: Space, name: str) -> set[Value]:
-    """The values of a choice that some student of the space may take."""
-    knob = space.knobs[name]
-    if not isinstance(knob, Per) or knob.parent != "student":
-        return set(values(knob))
-    return {value for s in values(space.knobs["student"]) if s in knob.cases for value in values(knob, str(s))}
 
 
 def _check_cases(space: Space, name: str, knob: Per) -> None:

@@ -48,8 +48,8 @@ class Draft:
     measurements: dict[str, Measurement] = field(default_factory=dict)
     curve: list[float] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
-    failure: str = ""
-    """Why a sibling came to nothing; the trial itself raises TrialError."""
+    error: BaseException | None = None
+    """What ended it, where it came to nothing after its weights were there: its siblings are spared."""
 
     def evaluation(self) -> Evaluation:
         return Evaluation(dict(self.measurements), dict(self.clock.seconds), tuple(self.curve), dict(self.facts))

@@ -5,7 +5,7 @@ from collections import Counter
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.standing import Standing
-from autoopt.core.trial import COMPLETE, SCREENED
+from autoopt.core.trial import COMPLETE, SCREENED, Trial
 from autoopt.report.outcome import Outcome
 
 
@@ -70,10 +70,27 @@ def verdict(outcome: Outcome) -> str:
     if outcome.standing.feasible:
         return "Some trials meet every bound, but none beats the baseline on any objective: no champion."
     if miss is None:
-        return "No trial beyond the baseline is complete yet."
+        return _nothing_complete(outcome)
     blocking = ", ".join(miss.blocking(outcome.kpis))
     nearest = f"Nearest miss: trial {miss.number} ({recipe_line(miss.recipe)}), blocked by {blocking}."
     return f"No trial meets every bound. {nearest}"
+
+
+def _nothing_complete(outcome: Outcome) -> str:
+    """How the trials ended instead, and the one that came nearest."""
+    ends = ", ".join(f"{count} {end}" for end, count in early_ends(outcome.standing).items())
+    if not ends:
+        return "No trial beyond the baseline is complete yet."
+    early = [trial for trial in outcome.standing.trials if trial.state != COMPLETE]
+    nearest = min(early, key=lambda trial: (trial.state != SCREENED, _broken(trial, outcome.kpis)))
+    return (
+        f"No trial beyond the baseline came to its end: {ends}. The nearest is trial {nearest.number} "
+        f"({recipe_line(nearest.recipe)}): {nearest.reason}. Loosen that bound, or widen the space."
+    )
+
+
+def _broken(trial: Trial, kpis: tuple[Kpi, ...]) -> float:
+    return sum(max(0.0, violation) for violation in trial.violations(kpis).values())
 
 
 def time_line(outcome: Outcome) -> str:

@@ -6,15 +6,23 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from autoopt.core.errors import TrialError
+
 
 def open_onnxruntime(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """`threads` >= 1 work on one call. Idle threads do not spin: other work on the machine keeps its cores."""
+    """`threads` >= 1 work on one call. Idle threads do not spin: other work on the machine keeps its cores.
+
+    Raises TrialError where it cannot load the model, such as for an operator that it lacks.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only: every quantized model warns
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own exceptions have no common base
+        raise TrialError(f"onnxruntime cannot load the model: {' '.join(str(error).split())[:300]}") from error
     name = session.get_inputs()[0].name
 
     def run(inputs: np.ndarray) -> np.ndarray:

@@ -10,10 +10,11 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from autoopt.core.artifact import write_atomically
+from autoopt.core.artifact import sha256, write_atomically
 from autoopt.runtimes.export import export, fold_batch_norm
 
 GRAPH, PLACES = "graph.onnx", "places.json"
+VERSIONS = {package.__name__: package.__version__ for package in (torch, onnx)}
 JITTER = 1e-3  # tells apart weights that are equal before training, such as biases of zero
 
 
@@ -26,7 +27,8 @@ def make_template(model: nn.Module, inputs: Tensor, folder: Path) -> None:
     changed = _jittered(fold_batch_norm(model))
     exporter = export(changed, inputs, folder / GRAPH)
     places = _places(onnx.load(folder / GRAPH), _weights(changed))
-    write_atomically(folder / PLACES, json.dumps({"exporter": exporter, "places": places}))
+    noted = {"exporter": exporter, "places": places, "sha256": sha256(folder / GRAPH), "versions": VERSIONS}
+    write_atomically(folder / PLACES, json.dumps(noted))
 
 
 def fill(model: nn.Module, inputs: Tensor, folder: Path, path: Path) -> dict[str, str]:
@@ -41,14 +43,19 @@ def fill(model: nn.Module, inputs: Tensor, folder: Path, path: Path) -> dict[str
     for tensor in graph.graph.initializer:
         if tensor.name in template["places"]:
             name, transposed = template["places"][tensor.name]
-            array = weights[name].T if transposed else weights[name]
+            array = (weights[name].T if transposed else weights[name]).reshape(tensor.dims)
             tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
     onnx.save(graph, path)
     return {"exporter": f"{template['exporter']} (once for the structure)"}
 
 
 def is_template(folder: Path) -> bool:
-    return (folder / PLACES).is_file()  # written last
+    """True where `folder` holds a whole template, made by these very versions of the exporters."""
+    if not (folder / PLACES).is_file():  # written last
+        return False
+    noted = json.loads((folder / PLACES).read_text())
+    whole = (folder / GRAPH).is_file() and sha256(folder / GRAPH) == noted.get("sha256")
+    return whole and noted.get("versions") == VERSIONS
 
 
 @torch.no_grad()
@@ -68,22 +75,23 @@ def _weights(model: nn.Module) -> dict[str, np.ndarray]:
 def _places(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> dict[str, tuple[str, bool]] | None:
     """Initializer -> name of the weight that it holds, and whether transposed; None where one holds something else.
 
-    Single numbers are constants of the graph. Anything larger that is no weight was computed from weights on the way.
+    A single number that is no weight is a constant of the graph. Anything larger was computed from weights on the way.
     """
     places: dict[str, tuple[str, bool]] = {}
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if array.dtype.kind != "f" or array.size <= 1:
+        if array.dtype.kind != "f":
             continue
         found = next((place for name, w in weights.items() if (place := _holds(array, name, w))), None)
-        if found is None:
+        if found is not None:
+            places[tensor.name] = found
+        elif array.size > 1:
             return None
-        places[tensor.name] = found
     return places
 
 
 def _holds(array: np.ndarray, name: str, weight: np.ndarray) -> tuple[str, bool] | None:
-    if np.array_equal(array, weight):
+    if np.array_equal(array, weight) or (array.size == weight.size == 1 and array.item() == weight.item()):
         return name, False
     if weight.ndim == 2 and np.array_equal(array, weight.T):
         return name, True

@@ -11,18 +11,11 @@ from optuna.samplers import RandomSampler
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import Choice, Range, Space, Value, draw
 
-QUEUED = "queued"
-"""Set on trials that wait to be asked before the sampler has a say."""
-
 
 def ask(study: optuna.Study, space: Space) -> tuple[optuna.Trial, Recipe]:
     """The next queued recipe, else what the sampler proposes."""
     asked = study.ask()
     return asked, draw(space, lambda parameter, knob: suggest(asked, parameter, knob))
-
-
-def was_queued(asked: optuna.Trial) -> bool:
-    return QUEUED in asked.user_attrs or "retry_of" in asked.user_attrs
 
 
 @contextmanager
@@ -51,14 +44,15 @@ def distributions(space: Space, recipe: Recipe) -> dict[str, BaseDistribution]:
 
 def suggest(asked: optuna.Trial, parameter: str, knob: Choice | Range) -> Value:
     """Ask Optuna for the value of one knob."""
-    if isinstance(knob, Choice):
-        return asked.suggest_categorical(parameter, knob.values)  # type: ignore[return-value]
-    if knob.whole:
-        return asked.suggest_int(parameter, int(knob.low), int(knob.high), log=knob.log, step=int(knob.step or 1))
-    return asked.suggest_float(parameter, knob.low, knob.high, log=knob.log, step=knob.step)
+    wanted = _distribution(knob)
+    if isinstance(wanted, CategoricalDistribution):
+        return asked.suggest_categorical(parameter, wanted.choices)  # type: ignore[return-value]
+    if isinstance(wanted, IntDistribution):
+        return asked.suggest_int(parameter, wanted.low, wanted.high, log=wanted.log, step=wanted.step)
+    return asked.suggest_float(parameter, wanted.low, wanted.high, log=wanted.log, step=wanted.step)
 
 
-def _distribution(knob: Choice | Range) -> BaseDistribution:
+def _distribution(knob: Choice | Range) -> CategoricalDistribution | IntDistribution | FloatDistribution:
     if isinstance(knob, Choice):
         return CategoricalDistribution(knob.values)
     if knob.whole:

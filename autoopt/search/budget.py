@@ -59,6 +59,7 @@ def trials_without_gain(standing: Standing, since: int) -> int:
     A trial that joins the front is a gain in hypervolume; one that does not is none. Failed trials and siblings do not
     count, but a sibling that joins the front is a gain.
     """
-    ended = [trial.number for trial in standing.trials if trial.state != FAILED and trial.sibling_of is None]
-    youngest = max((trial.number for trial in standing.front), default=0)  # 0: the baseline is no trial without gain
-    return sum(number > youngest for number in ended[since:])
+    counted_trials = [trial for trial in standing.trials if trial.state != FAILED and trial.sibling_of is None]
+    ended = sorted(trial.ended_at_s for trial in counted_trials)  # queued and sibling trials end in another order
+    youngest = max((trial.ended_at_s for trial in standing.front), default=ended[0] if ended else 0.0)
+    return sum(moment > youngest for moment in ended[since:])

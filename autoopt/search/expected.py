@@ -8,19 +8,20 @@ from autoopt.core.trial import COMPLETE, Trial
 
 
 def expected_seconds(recipe: Recipe, trials: Sequence[Trial]) -> float:
-    """Training by the epoch, as trials of the same student took (else of any), and the rest with all siblings.
+    """Training by the epoch, as trials of the same student took, and the rest with all siblings, as any took.
 
-    Medians; 0 where no trial that trained has finished yet: then nothing is known.
+    Medians; 0 where no trial of the student that trained has finished yet: then nothing is known of it.
     """
     finished = [t for t in trials if t.state == COMPLETE and t.sibling_of is None and t.evaluation]
     trained = [t for t in finished if t.recipe.is_trained]
     if not recipe.is_trained:
         return median([_seconds(t) for t in finished if not t.recipe.is_trained] or [0.0])
-    if not trained:
+    same = [t for t in trained if t.recipe.student == recipe.student]
+    if not same:
         return 0.0
-    same = [t for t in trained if t.recipe.student == recipe.student] or trained
+    siblings = _siblings_seconds(trials)
     an_epoch = median(_seconds(t, "train") / t.recipe.epochs for t in same)
-    rest = median(_seconds(t) - _seconds(t, "train") + _siblings_seconds(t, trials) for t in trained)
+    rest = median(_seconds(t) - _seconds(t, "train") + siblings.get(t.number, 0.0) for t in trained)
     return an_epoch * recipe.epochs + rest
 
 
@@ -29,5 +30,10 @@ def _seconds(trial: Trial, stage: str | None = None) -> float:
     return seconds.get(stage, 0.0) if stage else sum(seconds.values())
 
 
-def _siblings_seconds(trial: Trial, trials: Sequence[Trial]) -> float:
-    return sum(_seconds(t) for t in trials if t.sibling_of == trial.number)
+def _siblings_seconds(trials: Sequence[Trial]) -> dict[int, float]:
+    """By the number of the trial that trained their weights."""
+    found: dict[int, float] = {}
+    for trial in trials:
+        if trial.sibling_of is not None:
+            found[trial.sibling_of] = found.get(trial.sibling_of, 0.0) + _seconds(trial)
+    return found

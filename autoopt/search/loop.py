@@ -2,25 +2,25 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import optuna
 
-from autoopt.core.errors import AutooptError, Interrupted, Screened, TrialError
-from autoopt.core.kpi import Kpi
+from autoopt.core.errors import AutooptError, Interrupted, Screened, trial_failure
 from autoopt.core.recipe import BASELINE, Recipe
-from autoopt.core.space import Space, parameters, siblings
-from autoopt.core.standing import Standing, standing
+from autoopt.core.space import siblings
+from autoopt.core.standing import standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Draft, Trial
-from autoopt.search.asking import QUEUED, ask, random_sampler, was_queued
-from autoopt.search.budget import Budget, next_occurrence, seconds_left, spent
+from autoopt.search.asking import ask, random_sampler
+from autoopt.search.budget import next_occurrence, seconds_left, spent
 from autoopt.search.expected import expected_seconds
+from autoopt.search.queue import leave, queue_first, queue_left, retry
 from autoopt.search.record import RECORD, read_trials, running
-from autoopt.search.rules import Rules
 from autoopt.search.screening import Gate
+from autoopt.search.search import Search
 from autoopt.search.session import Session
 from autoopt.search.telling import add, tell, tell_repeat
 
@@ -30,50 +30,17 @@ REPEATS_IN_A_ROW, FAILURES_IN_A_ROW = 50, 10
 STUBBORN = 5  # repeats or failures in a row after which recipes are drawn at random: some samplers insist on a point
 TOO_LONG_IN_A_ROW = 5  # proposals that would end after the deadline, until the search ends before it
 
-Evaluate = Callable[[Draft, Gate], Iterable[Draft]]
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Told about the search as it goes: the live display, the tracker, the house-keeping of artifacts."""
-
-    on_start: Callable[[int, Recipe], None] = lambda number, recipe: None
-    before_record: Callable[[Trial, Standing], None] = lambda trial, standing: None
-    """Before the study knows of the trial: what the record will refer to has to be there."""
-    on_end: Callable[[Trial, Standing], None] = lambda trial, standing: None
-
-
-@dataclass(frozen=True)
-class Search:
-    """A study and what it is searched with.
-
-    `evaluate(draft, gate)` fills the draft, shows the gate what it finds, and returns the drafts of the siblings, which
-    it may make one by one. It raises TrialError where a recipe fails.
-    """
-
-    study: optuna.Study
-    space: Space
-    kpis: tuple[Kpi, ...]
-    evaluate: Evaluate
-    budget: Budget
-    first: Sequence[Recipe]
-    """Asked before the sampler has a say; those outside of the space are left out."""
-    rules: Rules = field(default_factory=Rules)
-    watch: Watch = field(default_factory=Watch)
-    should_stop: Callable[[], bool] = lambda: False
-
 
 def run_search(search: Search) -> str:
     """Search until the budget is spent; returns why it stopped: trials, hours, until, kpis, plateau or interrupt.
 
-    Raises AutooptError where the first FAILURES_IN_A_ROW trials all failed. Any other exception than TrialError and
-    MemoryError from `evaluate` is a bug: the trial is recorded as failed, then it is raised again.
+    Raises AutooptError where the first FAILURES_IN_A_ROW trials all failed. An error that is no `trial_failure` is a
+    bug: the trial, or sibling, is recorded as failed with its trace, then it is raised again.
     """
     trials = read_trials(search.study)
     run = Run(search, Session.begin(search.study, trials), trials)
     try:
-        if not trials:
-            run.measure_baseline()
+        run.prepare()
         stopped_by = run.until_spent()
     except Interrupted:
         stopped_by = "interrupt"
@@ -119,17 +86,28 @@ class Run:
                 raise AutooptError(f"the first {self.failures} trials all failed, the last one with: {last}")
             self._one_trial(min(left.values(), default=float("inf")))
 
-    def measure_baseline(self) -> None:
-        """Trial 0, added as it stands whether or not the space contains it; then the first recipes are queued."""
+    def prepare(self) -> None:
+        """Trial 0, the first recipes, and what a stop or a deadline has left of an earlier session."""
+        search = self.search
+        if not self.trials:
+            self._measure_baseline()
+        with self.session.clock("log"):
+            queue_first(search.study, search.space, search.first)
+            queue_left(search.study)
+            last = next((t for t in reversed(self.trials) if t.sibling_of is None), self.trials[0])
+        if search.rules.siblings and last.state != SCREENED and last.recipe.is_trained:
+            tried = {trial.recipe for trial in self.trials}
+            lost = [recipe for recipe in siblings(search.space, last.recipe) if recipe not in tried]
+            self._add_siblings(search.make_up(last, lost), last.number)
+
+    def _measure_baseline(self) -> None:
+        """Added as it stands, whether or not the space contains it."""
         search, draft = self.search, Draft(BASELINE)
         search.watch.on_start(0, BASELINE)
         search.evaluate(draft, Gate(search.rules, search.kpis, (), BASELINE))
+        if draft.error is not None:
+            raise draft.error
         self._add(0, draft, None)
-        with self.session.clock("log"):
-            for recipe in search.first:
-                queued = parameters(search.space, recipe)
-                if queued is not None:
-                    search.study.enqueue_trial(queued, user_attrs={QUEUED: True})
 
     def _one_trial(self, seconds_left: float) -> None:
         """One proposal: evaluated, answered from the record, or left since it would take too long."""
@@ -141,54 +119,68 @@ class Run:
             if recipe in self.known:
                 self.repeats += 1
                 return tell_repeat(study, asked, self.known[recipe], search.kpis)
-            if self.standing.feasible and expected_seconds(recipe, self.trials) > seconds_left:
-                return self._leave(asked)
+            if self._would_end_after(seconds_left, recipe):
+                self.too_long += not leave(study, asked)
+                return None
             asked.set_user_attr(RECORD, running(recipe))
             search.watch.on_start(asked.number, recipe)
         trial, found = self._evaluate(asked, recipe)
         self.repeats, self.failures, self.too_long = 0, self.failures + 1 if trial.state == FAILED else 0, 0
-        self._record(trial, lambda: self._tell(asked, trial))
-        for sibling in found:
-            self._add(len(study.get_trials(deepcopy=False)), sibling, trial.number)
-            if search.should_stop():
-                break
+        self._add_siblings(found, trial.number)
+
+    def _would_end_after(self, seconds_left: float, recipe: Recipe) -> bool:
+        """Never while nothing is feasible: then any model is better than none."""
+        deadline = seconds_left < float("inf") and bool(self.standing.feasible)
+        return deadline and expected_seconds(recipe, self.trials) > seconds_left
 
     def _evaluate(self, asked: optuna.Trial, recipe: Recipe) -> tuple[Trial, Iterable[Draft]]:
-        """The trial as it ended, and its siblings. Raises Interrupted, and what is a bug, after the study is safe."""
+        """The trial as it was recorded, and its siblings. Raises Interrupted, and what is a bug, after the record."""
         search, number = self.search, asked.number
         others = siblings(search.space, recipe) if search.rules.siblings and recipe.is_trained else []
         draft = Draft(recipe, tuple(other for other in others if other not in self.known))
+        found: Iterable[Draft] = ()
         try:
             found = search.evaluate(draft, Gate(search.rules, search.kpis, self.trials, recipe))
-            return self._ended(number, draft, COMPLETE), found
+            ended = self._ended(number, draft)
         except Screened as screened:
             draft.facts |= {"screened_by": screened.by}
-            return self._ended(number, draft, SCREENED, str(screened)), []
-        except TrialError as error:
-            return self._ended(number, draft, FAILED, str(error)), []
-        except MemoryError as error:
-            return self._ended(number, draft, FAILED, f"MemoryError: {error}"), []
+            ended = self._ended(number, draft, SCREENED, str(screened))
         except (Interrupted, KeyboardInterrupt):
-            self._tell(asked, self._ended(number, draft, FAILED, "interrupted; its recipe was queued again"))
-            search.study.enqueue_trial(asked.params, user_attrs={"retry_of": number})
+            ended = self._ended(number, draft, FAILED, "interrupted; its recipe was queued again")
+            tell(search.study, asked, ended, search.kpis)
+            retry(search.study, asked)
             raise
         except BaseException as error:
-            self._tell(asked, self._ended(number, draft, FAILED, f"a bug: {type(error).__name__}: {error}"))
-            raise
+            draft.error = error
+            ended = self._ended(number, draft)
+        self._record(ended, lambda: tell(search.study, asked, ended, search.kpis))
+        raise_bug(draft.error)
+        return ended, found
 
-    def _ended(self, number: int, draft: Draft, state: str, reason: str = "", sibling_of: int | None = None) -> Trial:
+    def _add_siblings(self, found: Iterable[Draft], parent: int) -> None:
+        """A stop leaves the rest to the next session: see prepare."""
+        for sibling in found:
+            self._add(len(self.search.study.get_trials(deepcopy=False)), sibling, parent)
+            raise_bug(sibling.error)
+            if self.search.should_stop():
+                break
+
+    def _ended(
+        self, number: int, draft: Draft, state: str = COMPLETE, reason: str = "", sibling_of: int | None = None
+    ) -> Trial:
         """The trial as it will stand in the record; it takes the seconds of the session's clock along."""
         for stage, seconds in self.session.clock.drain().items():
             draft.clock.seconds[stage] = draft.clock.seconds.get(stage, 0.0) + seconds
-        trace = traceback.format_exc() if state == FAILED and reason != draft.failure else ""
-        return Trial(
-            number, state, draft.recipe, draft.evaluation(), reason, trace, self.session.searched_s, sibling_of
-        )
+        trace, ended_at_s = "", self.session.searched_s
+        if draft.error is not None:
+            bug = f"a bug: {type(draft.error).__name__}: {draft.error}"
+            state, reason = FAILED, trial_failure(draft.error) or bug
+            trace = "".join(traceback.format_exception(draft.error))
+        return Trial(number, state, draft.recipe, draft.evaluation(), reason, trace, ended_at_s, sibling_of)
 
     def _add(self, number: int, draft: Draft, sibling_of: int | None) -> None:
         """A trial that the sampler did not ask for. Nobody else adds to the study, so that its number is known."""
-        state = FAILED if draft.failure else COMPLETE
-        trial = self._ended(number, draft, state, draft.failure, sibling_of)
+        trial = self._ended(number, draft, sibling_of=sibling_of)
         self._record(trial, lambda: add(self.search.study, self.search.space, trial, self.search.kpis))
 
     def _record(self, trial: Trial, write: Callable[[], None]) -> None:
@@ -205,13 +197,7 @@ class Run:
             self.search.watch.on_end(trial, self.standing)
             self.session.save(None)
 
-    def _tell(self, asked: optuna.Trial, trial: Trial) -> None:
-        tell(self.search.study, asked, trial, self.search.kpis)
 
-    def _leave(self, asked: optuna.Trial) -> None:
-        """Too long for the time that is left. What was queued waits for the next session."""
-        self.too_long += 1
-        self.search.study.tell(asked, state=optuna.trial.TrialState.FAIL)
-        if was_queued(asked):
-            self.too_long = TOO_LONG_IN_A_ROW  # it would be the next one again
-            self.search.study.enqueue_trial(asked.params, user_attrs={QUEUED: True})
+def raise_bug(error: BaseException | None) -> None:
+    if error is not None and trial_failure(error) is None:
+        raise error

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 
 def tpe(seed: int, startup_trials: int = 10, multivariate: bool = False) -> BaseSampler:
@@ -19,7 +19,10 @@ def tpe(seed: int, startup_trials: int = 10, multivariate: bool = False) -> Base
 
 
 def gp(seed: int, startup_trials: int = 10) -> BaseSampler:
-    """Gaussian process; knobs that are not asked in every trial go to TPE, since it would draw them at random."""
+    """Gaussian process; knobs that are not asked in every trial go to TPE, since it would draw them at random.
+
+    It learns from complete trials only: which were screened it does not know.
+    """
     return GPSampler(
         seed=seed,
         n_startup_trials=startup_trials,
@@ -28,16 +31,11 @@ def gp(seed: int, startup_trials: int = 10) -> BaseSampler:
     )
 
 
-def nsga2(seed: int, population: int = 20) -> BaseSampler:
-    """Genetic algorithm with non-dominated sorting (Deb et al. 2002, doi:10.1109/4235.996017)."""
-    return NSGAIISampler(seed=seed, population_size=population)
-
-
 def random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": tpe, "gp": gp, "nsga2": nsga2, "random": random}
+SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": tpe, "gp": gp, "random": random}
 
 
 def make_sampler(name: str, seed: int, options: Mapping[str, Any]) -> BaseSampler:

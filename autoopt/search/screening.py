@@ -34,9 +34,7 @@ class Gate:
             refuse_broken_bounds(self.kpis, measurements)
         bar, baseline = self.bar(measurements), self._baseline_quality()
         if self.rules.bar and bar is not None and baseline is not None and bar > baseline + self.rules.margin:
-            raise Screened(
-                BAR, f"needs {QUALITY} {bar:.4f} to matter, at most {baseline + self.rules.margin:.4f} is expected"
-            )
+            raise Screened(BAR, _too_high(bar, baseline + self.rules.margin))
 
     def bar(self, measurements: Measurements) -> float | None:
         """The least quality with which the trial could still matter; None where nothing says so."""
@@ -66,13 +64,19 @@ class Gate:
         return None if measured is None else measured.baseline
 
 
+def _too_high(bar: float, expected: float) -> str:
+    if bar == math.inf:
+        return f"a feasible trial is better in every objective already: no {QUALITY} would matter"
+    return f"needs {QUALITY} {bar:.4f} to matter, at most {expected:.4f} is expected (search.margin)"
+
+
 def refuse_broken_bounds(kpis: Sequence[Kpi], measurements: Measurements) -> None:
     """Raises Screened where a bound is broken even if the measurement was unlucky by its whole spread."""
     for kpi in kpis:
         if not kpi.of_structure or kpi.name not in measurements:
             continue
         measured = measurements[kpi.name]
-        for kind, violation in kpi.violations(kpi.at_best(measured)).items():
+        for kind, violation in kpi.certain_violations(measured).items():
             if violation > 0:
                 relative = kind.endswith("ratio") and measured.ratio is not None
                 value = f"{measured.ratio:.3g}x the baseline" if relative else f"{measured.value:.4g}"
@@ -82,6 +86,8 @@ def refuse_broken_bounds(kpis: Sequence[Kpi], measurements: Measurements) -> Non
 def strongest_rival(kpis: Sequence[Kpi], trials: Sequence[Trial], measurements: Measurements) -> float | None:
     """The best quality among feasible trials that are no worse in all that the structure decides: below it, a trial is
     off the Pareto front. None where there is no such trial, or where other objectives could make up for it.
+
+    Infinite where quality is no objective and one of them is better in something: then no quality makes up for it.
     """
     objectives = [kpi for kpi in kpis if kpi.objective]
     known = [kpi for kpi in objectives if kpi.of_structure]
@@ -90,16 +96,15 @@ def strongest_rival(kpis: Sequence[Kpi], trials: Sequence[Trial], measurements: 
     if any(kpi.name not in measurements for kpi in known):
         return None  # not measured yet
     mine = [kpi.loss(measurements[kpi.name]) for kpi in known]
-    return max(
-        (
-            trial.measurements[QUALITY].value
-            for trial in trials
-            if trial.state == COMPLETE
-            and all(kpi.loss(trial.measurements[kpi.name]) <= loss for kpi, loss in zip(known, mine, strict=True))
-            and trial.is_feasible(tuple(kpis))
-        ),
-        default=None,
-    )
+    rivals = []
+    for trial in trials:
+        if trial.state != COMPLETE or not trial.is_feasible(tuple(kpis)):
+            continue
+        theirs = [kpi.loss(trial.measurements[kpi.name]) for kpi in known]
+        if all(a <= b for a, b in zip(theirs, mine, strict=True)):
+            counts = len(known) < len(objectives)
+            rivals.append(trial.measurements[QUALITY].value if counts else math.inf if theirs != mine else -math.inf)
+    return max(rivals, default=None)
 
 
 def learning_curves(trials: Sequence[Trial], recipe: Recipe) -> list[tuple[float, ...]]:

@@ -12,11 +12,10 @@ from typing import Any
 import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
 
 from autoopt.core.errors import ConfigError
 from autoopt.core.kpi import Kpi
-from autoopt.search.record import RECORD
+from autoopt.search.queue import queue_orphans
 
 FINGERPRINT = "autoopt_fingerprint"
 IDENTITY = "autoopt_id"
@@ -47,7 +46,7 @@ def open_study(folder: Path, name: str, kpis: tuple[Kpi, ...], fingerprint: Mapp
             study.set_metric_names([f"{kpi.name} loss" for kpi in objectives])
     else:
         check_same(name, before, now)
-    requeue_orphans(study)
+    queue_orphans(study)
     return study
 
 
@@ -98,18 +97,6 @@ def lock_study(folder: Path, name: str) -> FileLock:
             f"study {name!r} is being searched by another process: wait for it, or type study=NAME"
         ) from error
     return lock
-
-
-def requeue_orphans(study: optuna.Study) -> None:
-    """Close trials that a dead process left running. The caller holds the study's lock: nobody works on them."""
-    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        record = frozen.user_attrs.get(RECORD)
-        if record is not None:
-            lost = {**record, "reason": "the process died during this trial; its recipe was queued again"}
-            study._storage.set_trial_user_attr(frozen._trial_id, RECORD, lost)  # Optuna has no public way from outside
-        study.tell(frozen.number, state=TrialState.FAIL)
-        if frozen.params:
-            study.enqueue_trial(frozen.params, user_attrs={"retry_of": frozen.number})
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

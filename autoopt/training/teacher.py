@@ -50,14 +50,17 @@ def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, ho
     return model.eval()
 
 
-def teacher_logits(run: Callable[[np.ndarray], np.ndarray], weights: str, task: Task, cache: Path) -> Tensor:
+def teacher_logits(
+    open_teacher: Callable[[], Callable[[np.ndarray], np.ndarray]], weights: str, task: Task, cache: Path
+) -> Tensor:
     """The teacher's logits on the train split (n, classes), float32; cached by its weights' fingerprint and the data.
 
-    `run` is the exported teacher: on one thread that is twice as fast as the module. Memory-mapped: processes of one
-    machine share them, and only what a batch needs is read.
+    `open_teacher()` is the exported teacher, asked for where they are not cached: on one thread it is twice as fast as
+    the module. Memory-mapped: processes of one machine share them, and only what a batch needs is read.
     """
     path = cache / "logits" / f"{task.name}-{task.fingerprint}-{weights}.npy"
     if not path.is_file():
+        run = open_teacher()
         logits = np.concatenate([run(batch.numpy()) for batch in task.train.inputs.split(EXPORTED_BATCH)])
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(".new")

@@ -27,10 +27,11 @@ from autoopt.core.kpi import Measurement
 from autoopt.core.trial import Draft
 from autoopt.measurements import FACTS
 from autoopt.search.budget import Budget
-from autoopt.search.loop import Search, Watch, run_search
+from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
 from autoopt.search.samplers import make_sampler
 from autoopt.search.screening import Gate
+from autoopt.search.search import Search, Watch
 from autoopt.search.study import open_study
 from autoopt.tracking.store import default_uri
 from autoopt.tracking.view import View

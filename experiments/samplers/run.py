@@ -19,6 +19,8 @@ import optuna
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from genetic import ConditionalNSGAII
+from optuna.samplers import BaseSampler, NSGAIISampler
 from table import Table, load
 
 from autoopt.commands.bench import load_task, narrow
@@ -28,15 +30,20 @@ from autoopt.core.errors import TrialError
 from autoopt.core.kpi import Measurement
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Draft, Trial
-from autoopt.search import telling
+from autoopt.search import samplers, telling
 from autoopt.search.budget import Budget
-from autoopt.search.loop import Search, Watch, run_search
-from autoopt.search.samplers import make_sampler
+from autoopt.search.loop import run_search
 from autoopt.search.screening import Gate
+from autoopt.search.search import Search, Watch
 
 HERE = Path(__file__).parent
 FIRST_GP = 20
 BLIND = "tpe, blind to siblings"
+MEMBERS: dict[str, Callable[..., BaseSampler]] = {
+    **samplers.SAMPLERS,
+    "nsga2": lambda seed: NSGAIISampler(population_size=20, seed=seed),
+    "conditional": lambda seed: ConditionalNSGAII(population_size=20, seed=seed),
+}
 SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     "tpe": ("tpe", {}),
     "tpe, 40 random trials first": ("tpe", {"startup_trials": 40}),
@@ -44,6 +51,7 @@ SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     BLIND: ("tpe", {}),
     f"gp for {FIRST_GP} trials, then tpe": ("gp", {}),
     "nsga2": ("nsga2", {}),
+    "nsga2 over all complete trials": ("conditional", {}),
     "random": ("random", {}),
 }
 
@@ -56,7 +64,7 @@ def evaluator(table: Table) -> Callable[[Draft, Gate], list[Draft]]:
             try:
                 look_up(sibling, None)
             except TrialError as error:
-                sibling.failure = str(error)
+                sibling.error = error
         return siblings
 
     def look_up(draft: Draft, gate: Gate | None) -> None:
@@ -83,14 +91,14 @@ def search(name: str, seed: int, trials: int, table: Table) -> list[float]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["minimize"] * 2)
     kind, options = SAMPLERS[name]
-    study.sampler = make_sampler(kind, seed, options)
+    study.sampler = MEMBERS[kind](seed, **options)
     volumes: list[float] = []
 
     def on_end(trial: Trial, standing: Standing) -> None:
         if trial.sibling_of is None:
             volumes.append(standing.hypervolume)
             if kind == "gp" and len(volumes) == FIRST_GP:
-                study.sampler = make_sampler("tpe", seed, {})
+                study.sampler = MEMBERS["tpe"](seed)
         else:
             volumes[-1] = standing.hypervolume
 

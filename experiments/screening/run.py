@@ -34,13 +34,14 @@ from autoopt.core.standing import standing
 from autoopt.core.trial import COMPLETE, SCREENED, Draft, Evaluation, Trial
 from autoopt.pipeline import Bench, run_trial
 from autoopt.search.budget import Budget
-from autoopt.search.loop import Search, run_search
+from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
 from autoopt.search.samplers import make_sampler
 from autoopt.search.screening import Gate
+from autoopt.search.search import Search
 from autoopt.search.study import open_study
 from autoopt.training.loop import Hooks
-from autoopt.training.teacher import load_teacher
+from autoopt.training.teacher import load_teacher, module_fingerprint
 
 HERE = Path(__file__).parent
 KPIS = load_settings([]).kpis
@@ -98,7 +99,8 @@ def search(seed: int, minutes: float, threads: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     task = load_task(settings)
     space = narrow(settings, task)
-    bench = make_bench(settings, task, load_teacher(task, settings.teacher, settings.cache, seed, Hooks()))
+    teacher = load_teacher(task, settings.teacher, settings.cache, seed, Hooks())
+    bench = make_bench(settings, task, teacher, module_fingerprint(teacher))
     work = folder / "work"
     work.mkdir(parents=True)
     shadow = Shadow(bench, work)
@@ -129,7 +131,7 @@ def search(seed: int, minutes: float, threads: int) -> None:
             whole, siblings, by = shadow.secret[trial.recipe]
             row |= {"by": by, "whole": whole.evaluation().to_dict()}
             row["siblings"] = [
-                {"recipe": s.recipe.to_dict(), "whole": s.evaluation().to_dict()} for s in siblings if not s.failure
+                {"recipe": s.recipe.to_dict(), "whole": s.evaluation().to_dict()} for s in siblings if not s.error
             ]
         rows.append(row)
     (HERE / "rows").mkdir(exist_ok=True)

@@ -28,7 +28,7 @@ from autoopt.runtimes.export import export
 from autoopt.runtimes.parity import check_parity
 from autoopt.search.asking import suggest
 from autoopt.training.loop import Hooks, train
-from autoopt.training.teacher import load_teacher
+from autoopt.training.teacher import load_teacher, module_fingerprint
 
 BEGAN = time.time()
 NEEDED = ("quality", "size", "latency")
@@ -63,7 +63,7 @@ def main() -> None:
     task = load_task(settings)
     space = narrow(settings, task)
     teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
-    bench = make_bench(settings, task, teacher)
+    bench = make_bench(settings, task, teacher, module_fingerprint(teacher))
     objectives = [kpi for kpi in settings.kpis if kpi.objective]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(

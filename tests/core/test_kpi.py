@@ -119,10 +119,17 @@ def test_a_bad_kpi_says_what_is_allowed(raw: dict[str, Any], message: str) -> No
         parse_kpis(raw, FACTS)
 
 
-def test_at_best_a_measurement_is_better_by_its_spread() -> None:
-    latency = Kpi("a", False, max_ratio=0.5).at_best(Measurement(6.0, 10.0, 1.5))
-    assert (latency.value, latency.baseline) == (4.5, 10.0)
-    assert Kpi("a", True).at_best(Measurement(6.0, 10.0, 1.5)).value == 7.5
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_a_violation_is_certain_where_the_spread_does_not_reach_the_bound(higher_is_better: bool) -> None:
+    kpi = Kpi("a", higher_is_better, min=5.0, max=20.0, min_ratio=0.5, max_ratio=2.0)
+    assert kpi.certain_violations(Measurement(4.0, 10.0, 1.5)) == pytest.approx(
+        {"min": -0.1, "max": -0.875, "min_ratio": -0.1, "max_ratio": -0.875}
+    )
+    high = kpi.certain_violations(Measurement(22.0, 10.0, 1.0))
+    assert (high["max"], high["max_ratio"]) == pytest.approx((0.05, 0.05))
+    assert Kpi("a", higher_is_better, max_drop=1.0).certain_violations(
+        Measurement(8.0 if higher_is_better else 12.0, 10.0, 0.25)
+    ) == {"max_drop": 0.75}
 
 
 def test_the_least_value_that_meets_every_bound() -> None:

@@ -1,14 +1,16 @@
 import random
+import warnings
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
 
 from autoopt.compose import compose_config
 from autoopt.config import needs
 from autoopt.core.errors import ConfigError
-from autoopt.core.recipe import BASELINE, Recipe
+from autoopt.core.recipe import BASELINE, TEACHER, Recipe
 from autoopt.core.space import (
     Choice,
     Per,
@@ -123,9 +125,28 @@ def test_siblings_keep_to_what_the_student_is_left_with(full: Space) -> None:
     assert siblings(narrowed, typical(narrowed, "teacher")) == []
 
 
-def test_only_a_space_with_epochs_trains(full: Space) -> None:
+def test_a_space_of_the_unpruned_teacher_alone_trains_nothing(full: Space) -> None:
     assert trains(full)
     assert not trains(parse_space(compose_config(["space=quantize_only"])["space"], needs()))
+    teacher = {**full.knobs, "student": Choice((TEACHER,))}
+    assert trains(Space(teacher, full.needs))
+    assert not trains(Space({**teacher, "pruning": Choice(("none",))}, full.needs))
+
+
+@pytest.mark.parametrize("step", [0.05, 0.1, 1 / 3, 0.01234567])
+def test_what_lies_on_a_step_stays_there(step: float) -> None:
+    """Optuna refuses a value beside the grid, and so does a space."""
+    knob = Range(0.1, 0.1 + 7 * step, step=step)
+    fixed = {"student": Choice(("cnn",)), "pruning": Choice(("none",)), "quantization": Choice(("none",))}
+    space = Space({**fixed, "width": knob}, {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Optuna may take the last step for half a step too far
+        wanted = FloatDistribution(knob.low, knob.high + 1e-12, step=step)
+    for steps in range(7):
+        width = draw(space, lambda *_, steps=steps: 0.1 + steps * step).width
+        assert wanted._contains(width)
+        assert contains(knob, width)
+    assert not contains(knob, 0.1 + 0.5 * step)
 
 
 def test_restrict_leaves_each_student_what_changes_it() -> None:

@@ -17,7 +17,7 @@ def test_ranges_end_where_their_steps_do() -> None:
 @pytest.mark.parametrize(
     ("name", "raw", "message"),
     [
-        ("temperature", 0, "temperature=0 is not allowed: > 0"),
+        ("temperature", 0, r"temperature=0 is not allowed: in \[0.001, 1000\]"),
         ("distill_weight", 1.5, r"distill_weight=1.5 is not allowed: in \[0, 1\]"),
         ("epochs", 2.5, "a whole number"),
         ("epochs", "many", "a whole number"),

@@ -29,6 +29,10 @@ def trial(number: int, accuracy: float, latency: float, **fields: object) -> Tri
     return Trial(number, COMPLETE, recipe, Evaluation(values, {"train": 3.0, "measure": 1.0}), ended_at_s=number)
 
 
+def screened_at(latency: float) -> Evaluation:
+    return Evaluation({"latency_p95_ms": Measurement(latency, 2.0)}, facts={"screened_by": "structure"})
+
+
 FAILURE = Trial(3, FAILED, Recipe("mlp", "none", "none"), reason="the loss became <nan> [/usr/lib/x]")
 
 
@@ -145,6 +149,14 @@ def test_the_verdict_covers_every_case(good: Outcome, infeasible: Outcome) -> No
     assert "not taken yet" in verdict(replace(good, test=None))
     assert verdict(infeasible).endswith("blocked by accuracy.")
     assert verdict(outcome(trial(0, 0.95, 2.0))) == "No trial beyond the baseline is complete yet."
+    recipe = Recipe("cnn", "none", "none", width=2.0)
+    broken = [
+        Trial(n, SCREENED, recipe, screened_at(latency), f"p95 is {latency}") for n, latency in ((4, 1.9), (5, 1.2))
+    ]
+    assert verdict(outcome(trial(0, 0.95, 2.0), FAILURE, *broken, test=None)) == (
+        "No trial beyond the baseline came to its end: 1 failed, 2 screened by its structure. "
+        "The nearest is trial 5 (cnn x2 · fp32): p95 is 1.2. Loosen that bound, or widen the space."
+    )
     no_better = outcome(trial(0, 0.95, 0.9), trial(1, 0.94, 0.95))
     assert verdict(no_better).endswith("none beats the baseline on any objective: no champion.")
 

@@ -32,12 +32,26 @@ class Recurrent(nn.Module):
         return self.head(out.mean(1)) @ self.mix.T
 
 
+class Slopes(nn.Module):
+    """A weight of one number, as PReLU and learned scales have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.PReLU(), nn.Linear(16, 10))
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x) * self.scale
+
+
 def fresh(name: str, digits: Task, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     if name == "teacher":
         return digits.build_teacher()
     if name == "recurrent":
         return Recurrent()
+    if name == "slopes":
+        return Slopes()
     return STUDENTS[name].build(digits.input_shape, digits.classes, 1.0)
 
 
@@ -45,7 +59,7 @@ def example(name: str, digits: Task) -> torch.Tensor:
     return torch.randint(0, 20, (16, 5)) if name == "recurrent" else digits.validation.inputs[:16]
 
 
-@pytest.mark.parametrize("name", ["teacher", "recurrent", *sorted(STUDENTS)])
+@pytest.mark.parametrize("name", ["teacher", "recurrent", "slopes", *sorted(STUDENTS)])
 def test_other_weights_are_filled_in(name: str, digits: Task, tmp_path: Path) -> None:
     inputs = example(name, digits)
     make_template(fresh(name, digits, 0), inputs, tmp_path / "t")

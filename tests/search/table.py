@@ -11,9 +11,9 @@ from autoopt.core.recipe import Recipe
 from autoopt.core.space import Choice, Range, Space
 from autoopt.core.trial import Draft
 from autoopt.search.budget import Budget
-from autoopt.search.loop import Evaluate, Search, Watch
 from autoopt.search.rules import Rules
 from autoopt.search.screening import Gate
+from autoopt.search.search import Evaluate, Search, Watch
 from autoopt.search.study import open_study
 
 KPIS = (

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -13,7 +14,7 @@ from tests.search.table import KPIS
 def trial(number: int, accuracy: float, latency: float, state: str = COMPLETE) -> Trial:
     measured = {"accuracy": Measurement(accuracy, 0.95), "latency_p95_ms": Measurement(latency, 1.0)}
     evaluation = Evaluation(measured) if state == COMPLETE else None
-    return Trial(number, state, Recipe("cnn", "none", "none", width=1 + number), evaluation)
+    return Trial(number, state, Recipe("cnn", "none", "none", width=1 + number), evaluation, ended_at_s=float(number))
 
 
 def now(*trials: Trial) -> Standing:
@@ -66,6 +67,14 @@ def test_a_plateau_counts_ended_trials_since_the_front_last_grew() -> None:
     assert trials_without_gain(now(BASELINE, GOOD, *WORSE, BROKEN, trial(5, 0.93, 0.2)), 0) == 0
     assert ask(Budget(plateau=2), now(BASELINE, GOOD, *WORSE, BROKEN)) == "plateau"
     assert ask(Budget(plateau=3), now(BASELINE, GOOD, *WORSE, BROKEN)) is None
+
+
+def test_a_plateau_goes_by_the_order_in_which_trials_ended() -> None:
+    """A recipe that waited in the queue has a low number and may end last."""
+    late = replace(trial(1, 0.94, 0.3), ended_at_s=9.0)
+    assert trials_without_gain(now(BASELINE, late, *WORSE), 0) == 0
+    early = replace(trial(7, 0.94, 0.3), ended_at_s=1.0)
+    assert trials_without_gain(now(BASELINE, *WORSE, early), 0) == 2
 
 
 def test_a_plateau_also_ends_a_search_that_finds_nothing() -> None:

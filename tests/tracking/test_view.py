@@ -10,9 +10,10 @@ from mlflow.exceptions import MlflowException
 from autoopt.core.standing import Standing, standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.search.budget import Budget
-from autoopt.search.loop import Watch, run_search
+from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
 from autoopt.search.rules import Rules
+from autoopt.search.search import Watch
 from autoopt.tracking.store import default_uri, how_to_look, open_client
 from autoopt.tracking.view import View, run_name
 from tests.search.table import KPIS, begin, failing, make_search

@@ -74,13 +74,13 @@ def test_logits_are_the_teachers_and_are_computed_once(digits: Task, tmp_path: P
         with torch.no_grad():
             return teacher(torch.from_numpy(inputs)).numpy()
 
-    logits = teacher_logits(run, "some-weights", digits, tmp_path)
+    logits = teacher_logits(lambda: run, "some-weights", digits, tmp_path)
     assert sum(calls) == len(digits.train)
     with torch.no_grad():
         assert torch.allclose(logits[:50], teacher(digits.train.inputs[:50]), atol=1e-4)
-    assert torch.equal(teacher_logits(run, "some-weights", digits, tmp_path), logits)
+    assert torch.equal(teacher_logits(lambda: run, "some-weights", digits, tmp_path), logits)
     assert sum(calls) == len(digits.train)
-    teacher_logits(run, "other-weights", digits, tmp_path)
+    teacher_logits(lambda: run, "other-weights", digits, tmp_path)
     assert sum(calls) == 2 * len(digits.train)
 
 
@@ -88,5 +88,5 @@ def test_logits_lie_in_the_file_and_are_never_written_back(digits: Task, tmp_pat
     def run(inputs: np.ndarray) -> np.ndarray:
         return np.zeros((len(inputs), 10), np.float32)
 
-    teacher_logits(run, "w", digits, tmp_path)[0] += 1.0
-    assert teacher_logits(run, "w", digits, tmp_path).abs().sum() == 0
+    teacher_logits(lambda: run, "w", digits, tmp_path)[0] += 1.0
+    assert teacher_logits(lambda: run, "w", digits, tmp_path).abs().sum() == 0

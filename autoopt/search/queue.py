@@ -1,0 +1,59 @@
+"""What waits to be asked before the sampler has a say: first recipes, and those that a stop or a deadline cut short."""
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.trial import TrialState
+
+from autoopt.core.recipe import Recipe
+from autoopt.core.space import Space, parameters
+from autoopt.search.record import RECORD
+
+QUEUED, RETRY_OF, LEFT = "queued", "retry_of", "left"
+FIRST_QUEUED = "autoopt_first_queued"
+
+
+def queue_first(study: optuna.Study, space: Space, recipes: Sequence[Recipe]) -> None:
+    """Once a study; a kill on the way is made up for by the next call. Recipes outside of the space are left out."""
+    if FIRST_QUEUED in study.user_attrs or not recipes:
+        return
+    for recipe in recipes:
+        queued = parameters(space, recipe)
+        if queued is not None:
+            study.enqueue_trial(queued, user_attrs={QUEUED: True}, skip_if_exists=True)
+    study.set_user_attr(FIRST_QUEUED, True)
+
+
+def retry(study: optuna.Study, asked: optuna.Trial) -> None:
+    """Ask the same recipe again, ahead of the sampler."""
+    study.enqueue_trial(asked.params, user_attrs={RETRY_OF: asked.number})
+
+
+def leave(study: optuna.Study, asked: optuna.Trial) -> bool:
+    """Close a trial that was asked and not begun. True where it was queued: then it waits for the next session."""
+    waits = QUEUED in asked.user_attrs or RETRY_OF in asked.user_attrs
+    if waits:
+        asked.set_user_attr(LEFT, True)
+    study.tell(asked, state=TrialState.FAIL)
+    return waits
+
+
+def queue_left(study: optuna.Study) -> None:
+    """Queue what earlier sessions left: see leave."""
+    trials = study.get_trials(deepcopy=False)
+    again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    for trial in trials:
+        if LEFT in trial.user_attrs and trial.state == TrialState.FAIL and trial.number not in again:
+            study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+
+
+def queue_orphans(study: optuna.Study) -> None:
+    """Close trials that a dead process left running. The caller holds the study's lock: nobody works on them."""
+    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        record = frozen.user_attrs.get(RECORD)
+        if record is not None:
+            lost = {**record, "reason": "the process died during this trial; its recipe was queued again"}
+            study._storage.set_trial_user_attr(frozen._trial_id, RECORD, lost)  # Optuna has no public way from outside
+        study.tell(frozen.number, state=TrialState.FAIL)
+        if frozen.params:
+            study.enqueue_trial(frozen.params, user_attrs={RETRY_OF: frozen.number})
