@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from autoopt.core.artifact import write_atomically
 from autoopt.core.errors import TrialError
+from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
 from autoopt.measurements import MEASURES, Subject
 from autoopt.runtimes.export import export
 from autoopt.runtimes.parity import check_parity
 from autoopt.runtimes.template import fill, is_template, make_template
 
-Run = Callable[[np.ndarray], np.ndarray]
+Run = Callable[[Inputs], np.ndarray]
 
 
 def structure_key(model: nn.Module) -> str:
@@ -26,7 +27,7 @@ def structure_key(model: nn.Module) -> str:
     return hashlib.sha256(f"{model!r} {shapes}".encode()).hexdigest()[:16]
 
 
-def open_structure(model: nn.Module, inputs: Tensor, folder: Path) -> Path:
+def open_structure(model: nn.Module, inputs: Inputs, folder: Path) -> Path:
     """The folder of the module's structure below `folder`, with its exported graph. Raises TrialError."""
     place = folder / structure_key(model)
     if not is_template(place):
@@ -35,7 +36,7 @@ def open_structure(model: nn.Module, inputs: Tensor, folder: Path) -> Path:
 
 
 def export_into(
-    structure: Path, model: nn.Module, inputs: Tensor, path: Path, open_session: Callable[[Path], Run]
+    structure: Path, model: nn.Module, inputs: Inputs, path: Path, open_session: Callable[[Path], Run]
 ) -> dict[str, Any]:
     """Write the trained model as ONNX to `path`, from the structure's graph; returns exporter and parity.
 

@@ -13,6 +13,7 @@ import torch
 from hypothesis import settings
 from torch import nn
 
+from autoopt.core.inputs import Inputs
 from autoopt.core.recipe import Recipe
 from autoopt.pruning import Pruned
 from autoopt.runtimes.export import export
@@ -77,10 +78,10 @@ def exported(digits: Task, trained: dict[str, nn.Module], tmp_path_factory: pyte
 
 
 @pytest.fixture
-def accuracy_of(digits: Task) -> Callable[[Callable[[np.ndarray], np.ndarray]], float]:
+def accuracy_of(digits: Task) -> Callable[[Callable[[Inputs], np.ndarray]], float]:
     """Accuracy of a session on digits' validation split, one input a call."""
 
-    def measure(session: Callable[[np.ndarray], np.ndarray]) -> float:
+    def measure(session: Callable[[Inputs], np.ndarray]) -> float:
         inputs, targets = digits.validation.inputs.numpy(), digits.validation.targets.numpy()
         return float(np.mean([session(inputs[i : i + 1]).argmax() == targets[i] for i in range(len(targets))]))
 

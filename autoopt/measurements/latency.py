@@ -2,12 +2,12 @@
 
 import resource
 import time
-from collections.abc import Callable
 
 import numpy as np
 
+from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
-from autoopt.measurements.subject import Subject
+from autoopt.measurements.subject import Run, Subject
 
 STEADY = 1.5  # upper over lower quartile of the blocks' p95: above it other work got in the way, and it is taken again
 
@@ -68,7 +68,7 @@ def _spread(blocks: Blocks) -> float:
     return float(high / low)
 
 
-def time_calls(session: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray, start: int, calls: int) -> np.ndarray:
+def time_calls(session: Run, inputs: Inputs, start: int, calls: int) -> np.ndarray:
     """Milliseconds of up to `calls` calls, over the inputs from `start` on, round and round.
 
     Left out are calls during which the system gave the core to other work, as far as it tells (Linux): slow calls meet

@@ -1,11 +1,10 @@
 """Quality of an artifact on a labelled split."""
 
-from collections.abc import Callable
-
 import numpy as np
 
+from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
-from autoopt.measurements.subject import Subject
+from autoopt.measurements.subject import Run, Subject
 
 
 def accuracy(subject: Subject) -> dict[str, Measurement]:
@@ -15,7 +14,7 @@ def accuracy(subject: Subject) -> dict[str, Measurement]:
     return {"accuracy": Measurement(right, baseline_right)}
 
 
-def predict(session: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
+def predict(session: Run, inputs: Inputs) -> np.ndarray:
     """Class ids (n,). One input a call, as it is served: dynamic quantization takes its ranges from the whole batch,
     so larger
     batches would score another model."""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-Run = Callable[[np.ndarray], np.ndarray]
+from autoopt.core.inputs import Inputs
+
+Run = Callable[[Inputs], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An artifact and the baseline. Sessions take (n, ...) float32 inputs; `targets` (n,) are class ids."""
+    """An artifact and the baseline. `inputs` hold numpy arrays; `targets` (n,) are class ids."""
 
     path: Path
     float_path: Path
@@ -35,7 +37,7 @@ class Subject:
     session: Run
     baseline_path: Path
     baseline_session: Run
-    inputs: np.ndarray
+    inputs: Inputs
     targets: np.ndarray
     baseline_predictions: np.ndarray
     """The baseline's class ids (n,) on `inputs`."""

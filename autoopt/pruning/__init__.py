@@ -1,6 +1,6 @@
 """Pruning methods: what is removed from a student, before training or while it trains.
 
-A member is `(model, inputs, targets, amount) -> Pruned`. `inputs` (n, ...) and `targets` (n,) are a batch of the
+A member is `(model, inputs, targets, amount) -> Pruned`. `inputs` and `targets` (n,) are a batch of the
 train split; `amount` is the recipe's pruning_ratio or sparsity, in (0, 1). The model is changed in place: hand over a
 copy. Add one = one file, one line here, one word in conf/space.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from autoopt.core.inputs import Inputs
 from autoopt.pruning.pruned import Pruned
 from autoopt.pruning.structured import structured_magnitude, structured_taylor
 from autoopt.pruning.unstructured import unstructured_magnitude
@@ -19,12 +20,12 @@ __all__ = ["METHODS", "Method", "Pruned"]
 
 @dataclass(frozen=True)
 class Method:
-    prune: Callable[[nn.Module, Tensor, Tensor, float], Pruned]
+    prune: Callable[[nn.Module, Inputs, Tensor, float], Pruned]
     knobs: tuple[str, ...]
     """The knob that holds its amount: pruning_ratio (tensors get smaller) or sparsity (they keep their shape)."""
 
 
-def _nothing(model: nn.Module, inputs: Tensor, targets: Tensor, amount: float) -> Pruned:
+def _nothing(model: nn.Module, inputs: Inputs, targets: Tensor, amount: float) -> Pruned:
     return Pruned(model)
 
 

@@ -6,21 +6,22 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from autoopt.core.errors import TrialError
+from autoopt.core.inputs import Inputs
 from autoopt.pruning.pruned import Pruned
 
 ROUND_TO = 8  # channels stay a multiple of 8: kernels work on vectors of 8 floats
 
 
-def structured_magnitude(model: nn.Module, inputs: Tensor, targets: Tensor, amount: float) -> Pruned:
+def structured_magnitude(model: nn.Module, inputs: Inputs, targets: Tensor, amount: float) -> Pruned:
     """Remove the channels of smallest weights, the same share in every layer (Li et al. 2016, arXiv:1608.08710)."""
     return _prune(model, inputs, tp.importance.GroupMagnitudeImportance(p=2), amount)
 
 
-def structured_taylor(model: nn.Module, inputs: Tensor, targets: Tensor, amount: float) -> Pruned:
+def structured_taylor(model: nn.Module, inputs: Inputs, targets: Tensor, amount: float) -> Pruned:
     """Remove the channels whose loss would change least, to first order (Molchanov et al. 2019, arXiv:1906.10771)."""
     model.eval()
     model.zero_grad()
-    nn.functional.cross_entropy(model(inputs), targets).backward()
+    nn.functional.cross_entropy(model(*inputs), targets).backward()
     pruned = _prune(model, inputs, tp.importance.GroupTaylorImportance(), amount)
     model.zero_grad()
     return pruned
@@ -38,13 +39,13 @@ def _reachable_ratio(layer: nn.Module, amount: float) -> float | None:
     return max(0.0, 1 - left / channels)
 
 
-def _prune(model: nn.Module, inputs: Tensor, importance: tp.importance.Importance, amount: float) -> Pruned:
+def _prune(model: nn.Module, inputs: Inputs, importance: tp.importance.Importance, amount: float) -> Pruned:
     before = sum(p.numel() for p in model.parameters())
     ratios = {layer: ratio for layer in model.modules() if (ratio := _reachable_ratio(layer, amount)) is not None}
     head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
     tp.pruner.BasePruner(
         model,
-        inputs[:1],
+        tuple(inputs[:1]),
         importance=importance,
         pruning_ratio=amount,
         ignored_layers=head,  # its outputs are the classes

@@ -3,12 +3,13 @@
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from autoopt.core.inputs import Inputs
 from autoopt.pruning.pruned import Pruned
 
 RAMP_END = 0.5  # share of training after which the sparsity is final, so that the rest can recover
 
 
-def unstructured_magnitude(model: nn.Module, inputs: Tensor, targets: Tensor, amount: float) -> Pruned:
+def unstructured_magnitude(model: nn.Module, inputs: Inputs, targets: Tensor, amount: float) -> Pruned:
     """Zero the globally smallest weights, gradually: s(t) = amount (1 - (1 - t)^3) (Zhu and Gupta 2017,
     arXiv:1710.01878).
 

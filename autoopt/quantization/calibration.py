@@ -1,6 +1,7 @@
 """The calibration set: training inputs that set activation ranges; never validation, never test."""
 
 import io
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
+
+from autoopt.core.inputs import Inputs
 
 # How the range of an activation is found, and the settings under which that differs from its largest value: with as
 # many
@@ -24,20 +26,23 @@ CALIBRATIONS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Inputs (n, ...) as the model takes them; `method` is a key of CALIBRATIONS, None where the scheme needs none."""
+    """Inputs as the model takes them, as numpy arrays; `method` is a key of CALIBRATIONS, None where a scheme needs
+    none.
+    """
 
-    inputs: np.ndarray
+    inputs: Inputs
     method: str | None = None
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
     """Feeds the calibration set in small batches to onnxruntime."""
 
-    def __init__(self, inputs: np.ndarray, name: str, batch: int = 32) -> None:
-        self._batches = iter([{name: inputs[i : i + batch]} for i in range(0, len(inputs), batch)])
+    def __init__(self, inputs: Inputs, batch: int = 32) -> None:
+        self._batches = inputs.batches(batch)
 
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self._batches, None)
+    def get_next(self) -> Mapping[str, np.ndarray] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else batch.arrays
 
 
 def save_ranges(model: Path, calibration: Calibration, target: Path) -> CalibrationMethod:
@@ -46,13 +51,12 @@ def save_ranges(model: Path, calibration: Calibration, target: Path) -> Calibrat
     Returns the method. Raises ValueError where an activation is not finite.
     """
     method, settings = CALIBRATIONS[calibration.method or "minmax"]
-    name = onnx.load(model).graph.input[0].name
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # the calibrators print their progress
         augmented = str(Path(folder) / "augmented.onnx")
         calibrator = create_calibrator(
             model, augmented_model_path=augmented, calibrate_method=method, extra_options=settings
         )
-        calibrator.collect_data(Reader(calibration.inputs, name))
+        calibrator.collect_data(Reader(calibration.inputs))
         ranges = calibrator.compute_data()
     for tensor, found in ranges.items():
         if not np.isfinite(found.range_value).all():

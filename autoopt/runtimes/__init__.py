@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from autoopt.core.inputs import Inputs
 from autoopt.runtimes.onnxruntime_cpu import open_onnxruntime
 
-Session = Callable[[np.ndarray], np.ndarray]
-"""A loaded model: (n, ...) float32 inputs to (n, classes) float32 logits. Safe to call from several threads."""
+Session = Callable[[Inputs], np.ndarray]
+"""A loaded model: inputs of n rows, as numpy arrays, to (n, classes) float32 logits. Safe to call from several
+threads.
+"""
 
 RUNTIMES: dict[str, Callable[[Path, int], Session]] = {
     "onnxruntime": open_onnxruntime,

@@ -7,21 +7,22 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from autoopt.core.errors import TrialError
+from autoopt.core.inputs import Inputs
 
 OPSET = 17
-INPUT, OUTPUT = "input", "logits"
+OUTPUT = "logits"
 
 
-def export(model: nn.Module, inputs: Tensor, path: Path) -> str:
-    """Write `model` as ONNX with a free batch axis and all weights inside; returns the exporter that did it.
+def export(model: nn.Module, inputs: Inputs, path: Path) -> str:
+    """Write `model` as ONNX with free batch and length axes and all weights inside; returns the exporter that did it.
 
-    `inputs` (n, ...) is an example batch. The TorchScript exporter goes first, since it is 20 to 200 times faster;
-    what it cannot trace goes to the torch.export one. Raises TrialError where both fail. The model itself is not
-    changed.
+    `inputs` is an example batch, whose names the file takes over. The TorchScript exporter goes first, since it is 20
+    to 200 times faster; what it cannot trace goes to the torch.export one. Raises TrialError where both fail. The model
+    itself is not changed.
     """
     model = fold_batch_norm(model)
     try:
@@ -76,33 +77,36 @@ def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module | None:
     return None
 
 
-def _torchscript(model: nn.Module, inputs: Tensor, path: Path) -> None:
+def _torchscript(model: nn.Module, inputs: Inputs, path: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)  # known, and measured to be worth it
-        axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
+        names = list(inputs.arrays)
+        axes = {name: {0: "batch", 1: "length"} if name in inputs.sequences else {0: "batch"} for name in names}
         torch.onnx.export(
             model,
-            (inputs,),
+            tuple(inputs),
             path,
             dynamo=False,
             opset_version=OPSET,
-            input_names=[INPUT],
+            input_names=names,
             output_names=[OUTPUT],
-            dynamic_axes=axes,
+            dynamic_axes={**axes, OUTPUT: {0: "batch"}},
         )
 
 
-def _dynamo(model: nn.Module, inputs: Tensor, path: Path) -> None:
+def _dynamo(model: nn.Module, inputs: Inputs, path: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
+        batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+        shapes = tuple({0: batch, 1: length} if name in inputs.sequences else {0: batch} for name in inputs.arrays)
         torch.onnx.export(
             model,
-            (inputs,),
+            tuple(inputs),
             path,
             dynamo=True,
             external_data=False,
-            input_names=[INPUT],
+            input_names=list(inputs.arrays),
             output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=shapes,
             verbose=False,
         )

@@ -7,9 +7,10 @@ import numpy as np
 import onnxruntime
 
 from autoopt.core.errors import TrialError
+from autoopt.core.inputs import Inputs
 
 
-def open_onnxruntime(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def open_onnxruntime(path: Path, threads: int) -> Callable[[Inputs], np.ndarray]:
     """`threads` >= 1 work on one call. Idle threads do not spin: other work on the machine keeps its cores.
 
     Raises TrialError where it cannot load the model, such as for an operator that it lacks.
@@ -23,9 +24,8 @@ def open_onnxruntime(path: Path, threads: int) -> Callable[[np.ndarray], np.ndar
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own exceptions have no common base
         raise TrialError(f"onnxruntime cannot load the model: {' '.join(str(error).split())[:300]}") from error
-    name = session.get_inputs()[0].name
 
-    def run(inputs: np.ndarray) -> np.ndarray:
-        return session.run(None, {name: inputs})[0]  # type: ignore[no-any-return]
+    def run(inputs: Inputs) -> np.ndarray:
+        return session.run(None, inputs.arrays)[0]  # type: ignore[no-any-return]
 
     return run

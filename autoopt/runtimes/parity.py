@@ -4,21 +4,22 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autoopt.core.errors import TrialError
+from autoopt.core.inputs import Inputs
 
 TOLERANCE = 1e-3  # absolute, in logits: float32 in another order of summation; measured exports stay below 1e-5
 
 
-def check_parity(model: nn.Module, session: Callable[[np.ndarray], np.ndarray], inputs: Tensor) -> dict[str, float]:
-    """Compare logits on real inputs (n, ...), n >= 2. Returns parity_max_abs and parity_argmax (share, in [0, 1]).
+def check_parity(model: nn.Module, session: Callable[[Inputs], np.ndarray], inputs: Inputs) -> dict[str, float]:
+    """Compare logits on n >= 2 real inputs. Returns parity_max_abs and parity_argmax (share, in [0, 1]).
 
     Raises TrialError where the difference is beyond TOLERANCE (relative to the largest logit, if that is above 1).
     """
     model.eval()
     with torch.no_grad():
-        expected = model(inputs).numpy()
+        expected = model(*inputs).numpy()
     actual = session(inputs.numpy())
     if actual.shape != expected.shape:
         raise TrialError(f"the exported model returns shape {actual.shape}, the module {expected.shape}")

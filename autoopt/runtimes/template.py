@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
 from autoopt.core.artifact import sha256, write_atomically
+from autoopt.core.inputs import Inputs
 from autoopt.runtimes.export import export, fold_batch_norm
 
 GRAPH, PLACES = "graph.onnx", "places.json"
@@ -18,7 +19,7 @@ VERSIONS = {package.__name__: package.__version__ for package in (torch, onnx)}
 JITTER = 1e-3  # tells apart weights that are equal before training, such as biases of zero
 
 
-def make_template(model: nn.Module, inputs: Tensor, folder: Path) -> None:
+def make_template(model: nn.Module, inputs: Inputs, folder: Path) -> None:
     """Export `model` into `folder` with its weights slightly changed, and note which weight of the model went where.
 
     `folder`/graph.onnx serves to measure whatever the structure decides. Raises TrialError.
@@ -31,7 +32,7 @@ def make_template(model: nn.Module, inputs: Tensor, folder: Path) -> None:
     write_atomically(folder / PLACES, json.dumps(noted))
 
 
-def fill(model: nn.Module, inputs: Tensor, folder: Path, path: Path) -> dict[str, str]:
+def fill(model: nn.Module, inputs: Inputs, folder: Path, path: Path) -> dict[str, str]:
     """Write the ONNX file of `model` to `path` from the template in `folder`; returns the exporter of the graph.
 
     Exports anew where the template could not tell which weight went where. Whoever calls checks parity.

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from autoopt.tasks.resnet import resnet
-from autoopt.tasks.task import Split, Task
+from autoopt.tasks.task import Task, single
 
 
 def digits() -> Task:
@@ -18,7 +18,7 @@ def digits() -> Task:
     labels = bunch.target.astype(np.int64)
     rest, test = train_test_split(np.arange(len(labels)), test_size=300, stratify=labels, random_state=0)
     train, validation = train_test_split(rest, test_size=300, stratify=labels[rest], random_state=0)
-    splits = [Split(torch.from_numpy(images[i]), torch.from_numpy(labels[i])) for i in (train, validation, test)]
+    splits = [single(torch.from_numpy(images[i]), torch.from_numpy(labels[i])) for i in (train, validation, test)]
     return Task(
         name="digits",
         train=splits[0],

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from autoopt.tasks.resnet import resnet
-from autoopt.tasks.task import Split, Task
+from autoopt.tasks.task import Split, Task, single
 
 DATA = Path(__file__).parent / "fashion_data"
 
@@ -36,6 +36,6 @@ def fashion() -> Task:
 
 
 def _split(images: np.ndarray, labels: np.ndarray) -> Split:
-    return Split(
+    return single(
         torch.from_numpy(images[:, None].astype(np.float32) / 255.0), torch.from_numpy(labels.astype(np.int64))
     )

@@ -8,16 +8,23 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from autoopt.core.inputs import Inputs
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Inputs (n, ...) as the model takes them, targets (n,) int64 class ids."""
+    """Inputs of n rows as the model takes them, targets (n,) int64 class ids."""
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+def single(inputs: Tensor, targets: Tensor) -> Split:
+    """A split of a model with one input (n, ...)."""
+    return Split(Inputs({"input": inputs}), targets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +51,15 @@ class Task:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one input, without the batch axis."""
-        return tuple(self.train.inputs.shape[1:])
+        """The shape of the first input, without the batch axis."""
+        return tuple(next(iter(self.train.inputs)).shape[1:])
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the data of all splits, 16 hex digits: caches and studies of other data never match."""
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
-            digest.update(split.inputs.numpy().tobytes())
+            for array in split.inputs.numpy():
+                digest.update(array.tobytes())
             digest.update(split.targets.numpy().tobytes())
         return digest.hexdigest()[:16]

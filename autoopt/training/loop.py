@@ -83,7 +83,7 @@ def train(pruned: Pruned, task: Task, logits: Tensor, recipe: Recipe, *, seed: i
 
 def _loss(model: nn.Module, split: Split, logits: Tensor, recipe: Recipe, index: Tensor) -> Tensor:
     return distillation_loss(
-        model(split.inputs[index]),
+        model(*split.inputs[index]),
         logits[index],
         split.targets[index],
         temperature=recipe.temperature or 1.0,
@@ -108,7 +108,7 @@ def _recalibrate(model: nn.Module, split: Split, batch_size: int, generator: tor
     model.train()
     for index in torch.randperm(len(split), generator=generator).split(batch_size)[:RECALIBRATION_BATCHES]:
         if len(index) > 1:
-            model(split.inputs[index])
+            model(*split.inputs[index])
     model.eval()
 
 
@@ -116,9 +116,9 @@ def _recalibrate(model: nn.Module, split: Split, batch_size: int, generator: tor
 def module_quality(model: nn.Module, split: Split) -> float:
     """Accuracy of a module in eval mode: for learning curves only, an artifact's quality is measured on its runtime."""
     right = sum(
-        int((model(inputs).argmax(1) == targets).sum())
+        int((model(*inputs).argmax(1) == targets).sum())
         for inputs, targets in zip(
-            split.inputs.split(EVALUATION_BATCH), split.targets.split(EVALUATION_BATCH), strict=True
+            split.inputs.batches(EVALUATION_BATCH), split.targets.split(EVALUATION_BATCH), strict=True
         )
     )
     return right / len(split)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from autoopt.core.artifact import write_atomically
 from autoopt.core.errors import ConfigError
+from autoopt.core.inputs import Inputs
 from autoopt.core.recipe import Recipe
 from autoopt.pruning import Pruned
 from autoopt.tasks import Task
@@ -51,7 +52,7 @@ def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, ho
 
 
 def teacher_logits(
-    open_teacher: Callable[[], Callable[[np.ndarray], np.ndarray]], weights: str, task: Task, cache: Path
+    open_teacher: Callable[[], Callable[[Inputs], np.ndarray]], weights: str, task: Task, cache: Path
 ) -> Tensor:
     """The teacher's logits on the train split (n, classes), float32; cached by its weights' fingerprint and the data.
 
@@ -61,7 +62,7 @@ def teacher_logits(
     path = cache / "logits" / f"{task.name}-{task.fingerprint}-{weights}.npy"
     if not path.is_file():
         run = open_teacher()
-        logits = np.concatenate([run(batch.numpy()) for batch in task.train.inputs.split(EXPORTED_BATCH)])
+        logits = np.concatenate([run(batch.numpy()) for batch in task.train.inputs.batches(EXPORTED_BATCH)])
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(".new")
         with fresh.open("wb") as file:

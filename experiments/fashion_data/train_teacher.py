@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from autoopt.core.inputs import Inputs
 from autoopt.tasks.fashion import DATA, fashion
 from autoopt.tasks.resnet import resnet
 
@@ -32,9 +33,9 @@ def augment(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+def accuracy(model: nn.Module, inputs: Inputs, targets: Tensor) -> float:
     model.eval()
-    predicted = torch.cat([model(batch).argmax(1) for batch in inputs.split(500)])
+    predicted = torch.cat([model(*batch).argmax(1) for batch in inputs.batches(500)])
     return (predicted == targets).float().mean().item()
 
 
@@ -49,7 +50,7 @@ def main() -> None:
     for epoch in range(EPOCHS):
         model.train()
         for index in torch.randperm(len(task.train)).split(BATCH):
-            loss = nn.functional.cross_entropy(model(augment(task.train.inputs[index])), task.train.targets[index])
+            loss = nn.functional.cross_entropy(model(augment(*task.train.inputs[index])), task.train.targets[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
+from autoopt.core.inputs import Inputs
 from autoopt.measurements import FACTS, MEASURES, Options, Subject
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import RUNTIMES
@@ -64,7 +65,7 @@ def test_params_are_the_modules(subject: Subject, trained) -> None:
 
 
 def slow(session: Callable, seconds: float) -> Callable:
-    def run(inputs: np.ndarray) -> np.ndarray:
+    def run(inputs: Inputs) -> np.ndarray:
         time.sleep(seconds)
         return session(inputs)
 
@@ -84,7 +85,7 @@ def test_latency_interleaves_artifact_and_baseline(subject: Subject) -> None:
     order: list[str] = []
 
     def spy(name: str, session: Callable) -> Callable:
-        def run(inputs: np.ndarray) -> np.ndarray:
+        def run(inputs: Inputs) -> np.ndarray:
             order.append(name)
             return session(inputs)
 
@@ -105,7 +106,7 @@ def test_latency_interleaves_artifact_and_baseline(subject: Subject) -> None:
 def test_a_burst_of_other_work_does_not_move_the_percentile(subject: Subject) -> None:
     calls = iter(range(10_000))
 
-    def burst(inputs: np.ndarray) -> np.ndarray:
+    def burst(inputs: Inputs) -> np.ndarray:
         if 20 + 80 <= next(calls) < 20 + 120:  # one block in five
             time.sleep(0.01)
         return subject.session(inputs)
@@ -118,7 +119,7 @@ def test_a_burst_of_other_work_does_not_move_the_percentile(subject: Subject) ->
 def test_an_unsteady_measurement_is_taken_again_and_the_steadiest_kept(subject: Subject) -> None:
     calls = iter(range(10_000))
 
-    def noisy_at_first(inputs: np.ndarray) -> np.ndarray:
+    def noisy_at_first(inputs: Inputs) -> np.ndarray:
         call = next(calls)
         if 20 <= call < 20 + 5 * 40 and ((call - 20) // 40) % 2:  # every other block of the first attempt
             time.sleep(0.005)
@@ -142,7 +143,7 @@ def test_throughput_counts_all_clients(subject: Subject) -> None:
 def test_predictions_are_made_one_input_a_call(subject: Subject) -> None:
     sizes: list[int] = []
 
-    def spy(inputs: np.ndarray) -> np.ndarray:
+    def spy(inputs: Inputs) -> np.ndarray:
         sizes.append(len(inputs))
         return subject.session(inputs)
 
@@ -166,11 +167,11 @@ def test_what_is_timed_says_how_far_off_it_may_be(name: str, subject: Subject) -
 def test_the_spread_grows_with_the_noise(subject: Subject) -> None:
     calls = iter(range(10**9))
 
-    def noisy(inputs: np.ndarray) -> np.ndarray:
+    def noisy(inputs: Inputs) -> np.ndarray:
         time.sleep(0.004 if next(calls) % 120 < 60 else 0.001)  # three blocks of 20 slow, three fast
         return subject.session(inputs)
 
-    def steady(inputs: np.ndarray) -> np.ndarray:
+    def steady(inputs: Inputs) -> np.ndarray:
         time.sleep(0.002)
         return subject.session(inputs)
 

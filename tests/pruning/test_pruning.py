@@ -39,7 +39,7 @@ def test_structured_methods_make_tensors_smaller(
     half = prune(method, trained[student], digits, 0.5).model
     more = prune(method, trained[student], digits, 0.75).model
     assert size(more) < size(half) < 0.6 * size(trained[student])
-    assert half(digits.train.inputs[:3]).shape == (3, 10)
+    assert half(*digits.train.inputs[:3]).shape == (3, 10)
 
 
 @pytest.mark.parametrize("method", STRUCTURED)
@@ -48,7 +48,7 @@ def test_structured_methods_shrink_the_residual_teacher_as_a_whole(method: str, 
     teacher = digits.build_teacher()
     pruned = prune(method, teacher, digits, 0.5).model
     assert size(pruned) < 0.3 * size(teacher)
-    assert pruned.eval()(digits.train.inputs[:3]).shape == (3, 10)
+    assert pruned.eval()(*digits.train.inputs[:3]).shape == (3, 10)
 
 
 def widths(model: nn.Module) -> list[int]:
@@ -70,7 +70,7 @@ def test_a_higher_ratio_never_leaves_a_layer_wider(method: str, digits: Task) ->
 
 def test_taylor_and_magnitude_choose_different_channels(digits: Task, trained: dict[str, nn.Module]) -> None:
     outputs = [
-        prune(method, trained["cnn"], digits, 0.5).model.eval()(digits.train.inputs[:3]) for method in STRUCTURED
+        prune(method, trained["cnn"], digits, 0.5).model.eval()(*digits.train.inputs[:3]) for method in STRUCTURED
     ]
     assert not torch.allclose(outputs[0], outputs[1])
 
@@ -109,7 +109,7 @@ def test_masks_hold_while_training(method: str, digits: Task, trained: dict[str,
     optimizer = torch.optim.SGD(pruned.model.parameters(), lr=0.1, momentum=0.9)
     for _ in range(3):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(pruned.model(digits.train.inputs[:64]), digits.train.targets[:64]).backward()
+        nn.functional.cross_entropy(pruned.model(*digits.train.inputs[:64]), digits.train.targets[:64]).backward()
         optimizer.step()
     pruned.finish()
     assert zeros(pruned.model) == pytest.approx(0.8, abs=0.01)

@@ -11,6 +11,7 @@ from torch import nn
 
 from autoopt.core import artifact
 from autoopt.core.errors import TrialError
+from autoopt.core.inputs import Inputs
 from autoopt.quantization import CALIBRATIONS, SCHEMES, Calibration, offered
 from autoopt.runtimes import RUNTIMES
 from autoopt.tasks import Task
@@ -107,7 +108,7 @@ def test_convolutions_get_unsigned_weights_under_dynamic_quantization(
 def test_a_range_that_is_not_finite_fails_the_trial(
     method: str, digits: Task, exported: dict[str, Path], tmp_path: Path
 ) -> None:
-    inputs = np.full((32, 1, 8, 8), np.inf, np.float32)
+    inputs = Inputs({"input": np.full((32, 1, 8, 8), np.inf, np.float32)})
     with pytest.raises(TrialError, match=f"int8_static with {method} calibration failed"):
         SCHEMES["int8_static"].quantize(exported["cnn"], tmp_path / "x.onnx", Calibration(inputs, method))
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from autoopt.core.errors import TrialError
+from autoopt.core.inputs import Inputs
 from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.export import export, fold_batch_norm
 from autoopt.runtimes.parity import check_parity
@@ -24,7 +25,7 @@ def test_a_runtime_says_what_the_module_says(
     for n in (1, 2, 7):
         inputs = digits.test.inputs[:n]
         with torch.no_grad():
-            expected = trained[student].eval()(inputs).numpy()
+            expected = trained[student].eval()(*inputs).numpy()
         assert session(inputs.numpy()) == pytest.approx(expected, abs=1e-4)
 
 
@@ -67,7 +68,7 @@ def test_folding_batch_norm_changes_no_output(digits: Task, trained: dict[str, n
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm1d)]
     with torch.no_grad():
         assert torch.allclose(
-            folded(digits.test.inputs[:20]), trained["mlp"].eval()(digits.test.inputs[:20]), atol=1e-4
+            folded(*digits.test.inputs[:20]), trained["mlp"].eval()(*digits.test.inputs[:20]), atol=1e-4
         )
 
 
@@ -85,7 +86,7 @@ class Bag(nn.Module):
 def test_what_torchscript_cannot_export_goes_to_torch_export(tmp_path: Path) -> None:
     torch.manual_seed(0)
     ids = torch.randint(0, 20, (4, 6))
-    assert export(Bag(), ids, tmp_path / "bag.onnx") == "dynamo"
+    assert export(Bag(), Inputs({"input": ids}), tmp_path / "bag.onnx") == "dynamo"
     onnx.checker.check_model(onnx.load(tmp_path / "bag.onnx"))
     assert not (tmp_path / "bag.onnx.data").exists()
 
@@ -97,4 +98,4 @@ class Odd(nn.Module):
 
 def test_what_nobody_can_export_fails_the_trial(tmp_path: Path) -> None:
     with pytest.raises(TrialError, match="cannot be exported to ONNX"):
-        export(Odd(), torch.rand(2, 3, 3), tmp_path / "odd.onnx")
+        export(Odd(), Inputs({"input": torch.rand(2, 3, 3)}), tmp_path / "odd.onnx")

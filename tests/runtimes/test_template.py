@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from autoopt.core.errors import TrialError
+from autoopt.core.inputs import Inputs
 from autoopt.pruning import METHODS
 from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.export import export
@@ -55,8 +56,10 @@ def fresh(name: str, digits: Task, seed: int) -> nn.Module:
     return STUDENTS[name].build(digits.input_shape, digits.classes, 1.0)
 
 
-def example(name: str, digits: Task) -> torch.Tensor:
-    return torch.randint(0, 20, (16, 5)) if name == "recurrent" else digits.validation.inputs[:16]
+def example(name: str, digits: Task) -> Inputs:
+    if name == "recurrent":
+        return Inputs({"ids": torch.randint(0, 20, (16, 5))}, torch.full((16,), 5), ("ids",))
+    return digits.validation.inputs[:16]
 
 
 @pytest.mark.parametrize("name", ["teacher", "recurrent", "slopes", *sorted(STUDENTS)])
@@ -103,7 +106,7 @@ class Doubled(nn.Module):
 
 
 def test_a_graph_that_cannot_be_filled_is_exported_anew(tmp_path: Path) -> None:
-    inputs = torch.randn(8, 4)
+    inputs = Inputs({"input": torch.randn(8, 4)})
     make_template(Doubled(), inputs, tmp_path / "t")
     other = Doubled()
     fill(other, inputs, tmp_path / "t", tmp_path / "m.onnx")
@@ -116,7 +119,7 @@ def test_a_template_is_whole_or_not_there(digits: Task, tmp_path: Path) -> None:
             return torch.from_numpy(np.linalg.svd(x.numpy())[1]) if x.sum().item() > -1e9 else x
 
     with pytest.raises(TrialError, match="cannot be exported"):
-        make_template(Odd(), torch.rand(2, 3, 3), tmp_path / "odd")
+        make_template(Odd(), Inputs({"input": torch.rand(2, 3, 3)}), tmp_path / "odd")
     assert not is_template(tmp_path / "odd")
     make_template(fresh("mlp", digits, 0), digits.validation.inputs[:2], tmp_path / "t")
     assert is_template(tmp_path / "t")

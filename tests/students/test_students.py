@@ -36,5 +36,5 @@ def test_the_same_seed_gives_the_same_weights(student: str) -> None:
 
 def test_it_learns(student: str, trained: dict[str, nn.Module], digits) -> None:
     with torch.no_grad():
-        accuracy = (trained[student](digits.validation.inputs).argmax(1) == digits.validation.targets).float().mean()
+        accuracy = (trained[student](*digits.validation.inputs).argmax(1) == digits.validation.targets).float().mean()
     assert accuracy > 0.9

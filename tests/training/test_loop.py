@@ -74,7 +74,7 @@ def test_distillation_follows_the_teacher_and_not_the_labels(digits: Task) -> No
         hooks=Hooks(),
     )
     with torch.no_grad():
-        predicted = model(digits.validation.inputs).argmax(1)
+        predicted = model(*digits.validation.inputs).argmax(1)
     assert max(curve) < 0.2  # measured against the true labels
     assert (predicted == (digits.validation.targets + 1) % 10).float().mean() > 0.8
 

@@ -57,7 +57,7 @@ def test_it_learns_at_the_middle_of_its_range(name: str, digits: Task) -> None:
     assert max(curve) > 0.85
     with torch.no_grad():
         assert (
-            model(digits.validation.inputs).argmax(1) == digits.validation.targets
+            model(*digits.validation.inputs).argmax(1) == digits.validation.targets
         ).float().mean().item() == pytest.approx(max(curve), abs=1e-6)
 
 
@@ -88,7 +88,7 @@ def stepped(name: str, digits: Task, change: dict[str, object]) -> nn.Module:
     getattr(optimizer, "train", lambda: None)()
     for _ in range(8):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(digits.train.inputs[:64]), digits.train.targets[:64]).backward()
+        nn.functional.cross_entropy(model(*digits.train.inputs[:64]), digits.train.targets[:64]).backward()
         optimizer.step()
     getattr(optimizer, "eval", lambda: None)()
     return copy.deepcopy(model)

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from autoopt.core.errors import ConfigError
+from autoopt.core.inputs import Inputs
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks, module_quality
 from autoopt.training.teacher import TeacherOptions, load_teacher, module_fingerprint, teacher_logits
@@ -69,15 +70,15 @@ def test_logits_are_the_teachers_and_are_computed_once(digits: Task, tmp_path: P
     teacher = digits.build_teacher().eval()
     calls: list[int] = []
 
-    def run(inputs: np.ndarray) -> np.ndarray:
+    def run(inputs: Inputs) -> np.ndarray:
         calls.append(len(inputs))
         with torch.no_grad():
-            return teacher(torch.from_numpy(inputs)).numpy()
+            return teacher(*map(torch.from_numpy, inputs)).numpy()
 
     logits = teacher_logits(lambda: run, "some-weights", digits, tmp_path)
     assert sum(calls) == len(digits.train)
     with torch.no_grad():
-        assert torch.allclose(logits[:50], teacher(digits.train.inputs[:50]), atol=1e-4)
+        assert torch.allclose(logits[:50], teacher(*digits.train.inputs[:50]), atol=1e-4)
     assert torch.equal(teacher_logits(lambda: run, "some-weights", digits, tmp_path), logits)
     assert sum(calls) == len(digits.train)
     teacher_logits(lambda: run, "other-weights", digits, tmp_path)
@@ -85,7 +86,7 @@ def test_logits_are_the_teachers_and_are_computed_once(digits: Task, tmp_path: P
 
 
 def test_logits_lie_in_the_file_and_are_never_written_back(digits: Task, tmp_path: Path) -> None:
-    def run(inputs: np.ndarray) -> np.ndarray:
+    def run(inputs: Inputs) -> np.ndarray:
         return np.zeros((len(inputs), 10), np.float32)
 
     teacher_logits(lambda: run, "w", digits, tmp_path)[0] += 1.0
