@@ -10,21 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.compose import compose_config, conf_dir
+from autoopt.config_space import read_space
 from autoopt.core.checks import number, whole
 from autoopt.core.errors import ConfigError
 from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.lookup import lookup, suggestion
-from autoopt.core.recipe import TEACHER
-from autoopt.core.space import Per, Space, values
-from autoopt.core.space_parsing import check_complete, parse_space
+from autoopt.core.space import Space
 from autoopt.measurements import FACTS, Options
-from autoopt.pruning import METHODS
-from autoopt.quantization import CALIBRATIONS, SCHEMES
 from autoopt.runtimes import RUNTIMES
 from autoopt.search.budget import Budget
 from autoopt.search.rules import Rules
 from autoopt.search.samplers import SAMPLERS
-from autoopt.students import STUDENTS
 from autoopt.tasks import TASKS
 from autoopt.training.optimizers import OPTIMIZERS
 from autoopt.training.schedules import SCHEDULES
@@ -39,6 +35,7 @@ class Settings:
     """Everything that the command line says, checked."""
 
     task: str
+    task_options: Mapping[str, Any]
     teacher: TeacherOptions
     space: Space
     kpis: tuple[Kpi, ...]
@@ -89,8 +86,9 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     lookup(dict.fromkeys(TRACKERS), str(tracking.get("name")), "tracking")
     return Settings(
         task=task,
+        task_options=_task_options(task, _section(raw, "task")),
         teacher=_teacher(_section(raw, "teacher")),
-        space=_space(_section(raw, "space")),
+        space=read_space(_section(raw, "space")),
         kpis=parse_kpis(_section(raw, "kpis"), FACTS),
         sampler=sampler["name"],
         sampler_options=_sampler_options(sampler),
@@ -112,7 +110,6 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
 
 
 KEYS: dict[str, tuple[str, ...]] = {
-    "task": ("name",),
     "teacher": tuple(field.name for field in fields(TeacherOptions)),
     "budget": tuple(field.name for field in fields(Budget)),
     "search": tuple(field.name for field in fields(Rules)),
@@ -160,55 +157,26 @@ def _first_option(group: str) -> str:
     return next((path.stem for path in sorted((conf_dir() / group).glob("*.yaml"))), "...")
 
 
-def _space(raw: Mapping[str, Any]) -> Space:
-    space = parse_space(raw, needs())
-    tables: dict[str, Mapping[str, Any]] = {
-        "student": {TEACHER: None, **STUDENTS},
-        "pruning": METHODS,
-        "optimizer": OPTIMIZERS,
-        "schedule": SCHEDULES,
-        "quantization": SCHEMES,
-        "calibration": CALIBRATIONS,
-    }
-    for name, table in tables.items():
-        for value in values(space.knobs[name]) if name in space.knobs else ():
-            lookup(table, str(value), f"{name} in space.{name}")
-    for name, knob in space.knobs.items():
-        if isinstance(knob, Per):
-            for case in knob.cases:
-                lookup(tables[knob.parent], case, f"{knob.parent} in space.{name}")
-    check_complete(space)
-    return space
-
-
-def needs() -> dict[str, tuple[str, frozenset[str]]]:
-    """Which knob is asked under which choices of its parent: gathered from the rows of the tables."""
-    tables: dict[str, Mapping[str, Any]] = {
-        "student": STUDENTS,
-        "pruning": METHODS,
-        "optimizer": OPTIMIZERS,
-        "quantization": SCHEMES,
-    }
-    found: dict[str, tuple[str, frozenset[str]]] = {}
-    for parent, table in tables.items():
-        for name in {knob for row in table.values() for knob in row.knobs}:
-            found[name] = (parent, frozenset(choice for choice, row in table.items() if name in row.knobs))
-    return found
-
-
 def _teacher(raw: Mapping[str, Any]) -> TeacherOptions:
     checkpoint = raw.get("checkpoint")
     if checkpoint is not None and not Path(str(checkpoint)).is_file():
         raise ConfigError(f"teacher.checkpoint={checkpoint} does not exist: give a .safetensors file")
     rest = {key: value for key, value in raw.items() if key != "checkpoint"}
+    model = rest.get("model")
+    if model is not None and not isinstance(model, str):
+        raise ConfigError(f"teacher.model={model!r}: a folder, or a name on the Hugging Face hub is allowed")
     for key in ("epochs", "batch_size"):
         if key in rest:
             rest[key] = whole(f"teacher.{key}", rest[key], 2 if key == "batch_size" else 1)
-    for key in ("learning_rate", "weight_decay"):
+    for key in ("learning_rate", "weight_decay", "head_factor", "label_smoothing", "clip"):
+        if rest.get(key) is not None:
+            above_zero = key not in ("weight_decay", "label_smoothing")
+            rest[key] = number(f"teacher.{key}", rest[key], above_zero=above_zero)
+    if rest.get("label_smoothing", 0) >= 1:
+        raise ConfigError(f"teacher.label_smoothing={rest['label_smoothing']}: a number in [0, 1) is allowed")
+    for key, table in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
         if key in rest:
-            rest[key] = number(f"teacher.{key}", rest[key], above_zero=key == "learning_rate")
-    if "optimizer" in rest:
-        lookup(OPTIMIZERS, str(rest["optimizer"]), "optimizer in teacher.optimizer")
+            lookup(table, str(rest[key]), f"{key} in teacher.{key}")
     return TeacherOptions(checkpoint=Path(checkpoint) if checkpoint else None, **rest)
 
 
@@ -238,6 +206,17 @@ def _rules(raw: Mapping[str, Any]) -> Rules:
         if key != "margin" and not isinstance(value, bool):
             raise ConfigError(f"search.{key}={value!r}: true or false is allowed")
     return Rules(**{**raw, "margin": number("search.margin", raw.get("margin"), above_zero=False)})
+
+
+def _task_options(task: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that the task's function takes; their values are checked there."""
+    options = {key: value for key, value in raw.items() if key != "name"}
+    known = [name for name in inspect.signature(TASKS[task]).parameters if name != "model"]
+    for key in options:
+        if key not in known:
+            hint = suggestion(key, known) if known else "It has none."
+            raise ConfigError(f"task {task} has no option {key!r}. {hint} (Choose one by task=NAME.)")
+    return options
 
 
 def _sampler_options(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """READ THIS FIRST. The story of a trial: recipe -> student -> pruned -> trained -> onnx -> quantized -> measured."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autoopt.core.errors import TrialError
 from autoopt.core.kpi import Measurements
-from autoopt.core.recipe import TEACHER, Recipe
+from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import Options, Subject
 from autoopt.pruning import METHODS, Pruned
@@ -23,6 +22,7 @@ from autoopt.runtimes.template import GRAPH, is_template
 from autoopt.structures import export_into, measure_structure, measure_weights, open_structure
 from autoopt.students import STUDENTS
 from autoopt.tasks import Task
+from autoopt.training.lessons import Library
 from autoopt.training.loop import Hooks, train
 
 PRUNING_BATCH, PARITY_BATCH, CALIBRATION_INPUTS, SCREENING_INPUTS = 256, 64, 256, 32
@@ -30,11 +30,11 @@ PRUNING_BATCH, PARITY_BATCH, CALIBRATION_INPUTS, SCREENING_INPUTS = 256, 64, 256
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What all trials of a study share. `logits` are the teacher's on the train split (n, classes)."""
+    """What all trials of a study share."""
 
     task: Task
     teacher: nn.Module
-    logits: Tensor
+    library: Library
     open_session: Callable[[Path], Session]
     baseline_path: Path
     baseline_session: Session
@@ -67,7 +67,8 @@ def run_trial(
         screen(draft, bench, folder, admit)
     if recipe.is_trained:
         with clock("train"):
-            train(pruned, bench.task, bench.logits, recipe, seed=bench.seed, hooks=recording(draft, hooks))
+            lessons = bench.library.lessons(recipe.augment or 0)
+            train(pruned, lessons, bench.task.validation, recipe, seed=bench.seed, hooks=recording(draft, hooks))
     with clock("export"):
         weights = weights_path(folder, recipe)
         draft.facts |= export_into(structure, pruned.model, inputs, weights, bench.open_session)
@@ -149,10 +150,8 @@ def artifact_path(folder: Path, recipe: Recipe) -> Path:
 
 
 def build_student(recipe: Recipe, bench: Bench) -> nn.Module:
-    """A copy of the teacher with its weights, or a fresh architecture."""
-    if recipe.student == TEACHER:
-        return copy.deepcopy(bench.teacher)
-    return STUDENTS[recipe.student].build(bench.task.input_shape, bench.task.classes, recipe.width or 1.0)
+    """The teacher made smaller, or an architecture of its own."""
+    return STUDENTS[recipe.student].build(bench.task.signature, bench.teacher, recipe)
 
 
 def prune(student: nn.Module, recipe: Recipe, task: Task) -> Pruned:

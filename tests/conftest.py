@@ -19,7 +19,9 @@ from autoopt.pruning import Pruned
 from autoopt.runtimes.export import export
 from autoopt.students import STUDENTS
 from autoopt.tasks import TASKS, Task
+from autoopt.training.lessons import Lessons
 from autoopt.training.loop import Hooks, train
+from tests.texts import make_text_task
 
 torch.set_num_threads(2)
 # A busy machine is no failure; CI tries the same examples each time, so that it never fails by luck.
@@ -48,13 +50,35 @@ def digits() -> Task:
     return TASKS["digits"]()
 
 
+@pytest.fixture(scope="session")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return make_text_task(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def fitting(digits: Task, sentences: Task) -> Callable[[str], Task]:
+    """A task whose inputs a student takes."""
+    return lambda student: sentences if student in sentences.students else digits
+
+
+def build_student(name: str, task: Task, **fields: object) -> nn.Module:
+    """A student of the task, with any fields of its recipe."""
+    recipe = Recipe.from_dict({"student": name, "pruning": "none", "quantization": "none", **fields})
+    return STUDENTS[name].build(task.signature, task.build_teacher(), recipe)
+
+
+def lessons_of(task: Task) -> Lessons:
+    """The train split, under a teacher that knows nothing."""
+    return Lessons(task.train, torch.zeros(len(task.train), task.classes))
+
+
 def _trained(task: Task, student: str) -> nn.Module:
     torch.manual_seed(0)
-    model = STUDENTS[student].build(task.input_shape, task.classes, 1.0)
+    model = build_student(student, task)
     train(
         Pruned(model),
-        task,
-        torch.zeros(len(task.train), task.classes),
+        lessons_of(task),
+        task.validation,
         make_recipe(student=student, epochs=6),
         seed=0,
         hooks=Hooks(),
@@ -64,8 +88,8 @@ def _trained(task: Task, student: str) -> nn.Module:
 
 @pytest.fixture(scope="session")
 def trained(digits: Task) -> dict[str, nn.Module]:
-    """A trained module of every student, by name. Shared: copy before changing one."""
-    return {name: _trained(digits, name) for name in STUDENTS}
+    """A trained module of every student of images, by name. Shared: copy before changing one."""
+    return {name: _trained(digits, name) for name in digits.students}
 
 
 @pytest.fixture(scope="session")

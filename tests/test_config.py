@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from autoopt.compose import compose_config, conf_dir
-from autoopt.config import load_settings, needs, parse_settings
+from autoopt.config import load_settings, parse_settings
+from autoopt.config_space import needs
 from autoopt.core.errors import ConfigError
 from autoopt.core.space import Choice, Per, Range
 from autoopt.search.rules import Rules
@@ -121,7 +122,7 @@ def test_checking_leaves_no_folder_behind(outputs: str, tmp_path: Path) -> None:
 
 WRONG = [
     ("task=digit", "unknown task 'digit'. Did you mean 'digits'? Known: digits, fashion"),
-    ("space=ful", "unknown space 'ful'. Known: digits, fashion, quantize_only"),
+    ("space=ful", "unknown space 'ful'. Known: digits, fashion, intents, quantize_only"),
     ("sampler=tpee", "unknown sampler 'tpee'. Did you mean 'tpe'?"),
     ("budget=overnite", "unknown budget 'overnite'. Did you mean 'overnight'?"),
     ("experiment=nothing", "unknown experiment 'nothing'"),
@@ -163,7 +164,10 @@ WRONG = [
     ("kpis.weight_sparsity.max_ratio=2", "the baseline has no weight_sparsity to compare with"),
     ("kpis.throughput_qps={}", "kpis.throughput_qps has no role"),
     ("space.student=[]", "space.student=[] is empty"),
-    ("space.student=vit", "unknown student in space.student 'vit'. Known: cnn, mlp, teacher"),
+    (
+        "space.student=vit",
+        "unknown student in space.student 'vit'. Known: bag, bigru, bilstm, cnn, mlp, teacher, text_cnn",
+    ),
     (
         "space.quantization=int8_statc",
         "unknown quantization in space.quantization 'int8_statc'. Did you mean 'int8_static'?",

@@ -15,7 +15,8 @@ ALLOWED = {
     "structures": FREE | MEMBERS,
     "pipeline": FREE | MEMBERS | {"training", "structures"},
     "compose": FREE,
-    "config": {"compose"} | FREE | MEMBERS | VIEWS | {"training", "pipeline"},
+    "config_space": FREE | MEMBERS | {"training"},
+    "config": {"compose", "config_space"} | FREE | MEMBERS | VIEWS | {"training", "pipeline"},
     "champion": FREE | MEMBERS | VIEWS | {"training", "pipeline"},
     "commands": FREE | MEMBERS | VIEWS | {"training", "pipeline", "compose", "config", "champion"},
     "cli": {"__version__"}

@@ -10,13 +10,13 @@ from autoopt.pruning import METHODS
 from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.template import GRAPH, PLACES, is_template
 from autoopt.structures import export_into, open_structure, structure_key
-from autoopt.students import STUDENTS
 from autoopt.tasks import Task
+from tests.conftest import build_student
 
 
 def cnn(digits: Task, width: float, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
-    return STUDENTS["cnn"].build(digits.input_shape, digits.classes, width)
+    return build_student("cnn", digits, width=width)
 
 
 def test_weights_do_not_matter_shapes_and_layers_do(digits: Task) -> None:

@@ -39,12 +39,11 @@ def make_card(
             "validation": len(task.validation),
             "test": len(task.test),
         },
-        "input": {
-            "name": "input",
-            "shape": ["batch", *task.input_shape],
-            "dtype": "float32",
-            "meaning": task.input_meaning,
-        },
+        "inputs": [
+            {"name": name, "shape": _shape(name, array, task), "dtype": str(array.dtype)}
+            for name, array in task.train.inputs[:1].numpy().arrays.items()
+        ],
+        "input_meaning": task.input_meaning,
         "output": {
             "name": "logits",
             "shape": ["batch", task.classes],
@@ -73,6 +72,12 @@ def make_card(
             **{name: version(name) for name in PACKAGES},
         },
     }
+
+
+def _shape(name: str, array: Any, task: Task) -> list[Any]:
+    """With the names of the axes that are free."""
+    free = ["batch", "length"] if name in task.train.inputs.sequences else ["batch"]
+    return [*free, *array.shape[len(free) :]]
 
 
 def _measured(m: Measurement, facts: Facts) -> dict[str, Any]:

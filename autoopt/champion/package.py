@@ -26,4 +26,4 @@ def crown(folder: Path, study: Study, trial: Trial, bench: Bench, kpis: tuple[Kp
             return target
     except ArtifactError:
         pass  # none yet, or another trial's, half written
-    return artifact.write(target, model, trial.recipe, card)
+    return artifact.write(target, model, trial.recipe, card, bench.task.files)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from autoopt.core import artifact
 from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.errors import ArtifactError, ConfigError
 from autoopt.core.recipe import BASELINE, TEACHER
-from autoopt.core.space import Space, restrict, values
+from autoopt.core.space import Space, restrict, typical, values
 from autoopt.measurements.quality import predict
 from autoopt.pipeline import Bench
 from autoopt.quantization import offered
@@ -24,13 +25,15 @@ from autoopt.runtimes import RUNTIMES, Session
 from autoopt.runtimes.export import export
 from autoopt.students import STUDENTS
 from autoopt.tasks import TASKS, Task
-from autoopt.training.teacher import teacher_logits
+from autoopt.training.lessons import Library
 
 
 def load_task(settings: Settings) -> Task:
     """Also sets torch's threads. Raises ConfigError where the space names a student that does not take its inputs."""
     torch.set_num_threads(settings.threads)
-    task = TASKS[settings.task]()
+    build = TASKS[settings.task]
+    model = {"model": settings.teacher.model} if "model" in signature(build).parameters else {}
+    task = build(**settings.task_options, **model)
     for student in values(settings.space.knobs["student"]):
         if student != TEACHER and student not in task.students:
             raise ConfigError(
@@ -41,29 +44,29 @@ def load_task(settings: Settings) -> Task:
 
 def narrow(settings: Settings, task: Task) -> Space:
     """The space with, for each student, the quantization schemes that change something in it. Raises ConfigError."""
+    teacher = task.build_teacher()
     schemes = {
-        str(name): offered(
-            task.build_teacher() if name == TEACHER else STUDENTS[str(name)].build(task.input_shape, task.classes, 1.0)
-        )
+        str(name): offered(STUDENTS[str(name)].build(task.signature, teacher, typical(settings.space, str(name))))
         for name in values(settings.space.knobs["student"])
     }
     return restrict(settings.space, schemes)
 
 
 def make_bench(settings: Settings, task: Task, teacher: nn.Module, weights: str) -> Bench:
-    """Cache the teacher's logits and export it as the baseline into the study's folder. `weights`: the teacher's
+    """Export the teacher as the baseline into the study's folder, and have it label the train split. `weights`: its
     fingerprint.
     """
     open_session: Callable[[Path], Session] = partial(_open, settings)
     baseline = _baseline(settings, task, teacher, weights)
     session = open_session(baseline)
-    logits = teacher_logits(
-        lambda: RUNTIMES[settings.runtime](baseline, settings.threads), weights, task, settings.cache
+    library = Library(
+        task, weights, settings.cache, open_teacher=lambda: RUNTIMES[settings.runtime](baseline, settings.threads)
     )
+    library.lessons()  # now, so that no trial's seconds contain it
     return Bench(
         task=task,
         teacher=teacher,
-        logits=logits,
+        library=library,
         open_session=open_session,
         baseline_path=baseline,
         baseline_session=session,
@@ -107,6 +110,6 @@ def _baseline(settings: Settings, task: Task, teacher: nn.Module, weights: str) 
     settings.folder.mkdir(parents=True, exist_ok=True)
     model = settings.folder / "baseline.onnx"
     export(teacher, task.validation.inputs[:2], model)
-    artifact.write(folder, model, BASELINE, card)
+    artifact.write(folder, model, BASELINE, card, task.files)
     model.unlink()
     return folder / artifact.MODEL

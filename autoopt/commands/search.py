@@ -61,6 +61,9 @@ def search(settings: Settings) -> int:
         study = open_study(settings.folder, settings.study, settings.kpis, identity)
         study.sampler = make_sampler(settings.sampler, settings.seed + len(study.trials), settings.sampler_options)
         artifact.write_atomically(settings.folder / "config.yaml", yaml.safe_dump(dict(settings.raw), sort_keys=False))
+        if study.trials:
+            there = sum(trial.state.is_finished() for trial in study.trials)
+            display.say(f"going on after {there} trials that are there already")
         bench = make_bench(settings, task, teacher, weights)
         view = _open_view(settings, study, display)
         watch = Watch(
@@ -102,6 +105,8 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any) 
         hints = [f"review: {view.how_to_look}"] if complete else ["warning: MLflow lacks some trials: see search.log"]
     if outcome.stopped_by == "plateau" and settings.budget.plateau is None:
         hints.append("the space is exhausted: every recipe that was proposed had been evaluated before")
+    if outcome.stopped_by == "interrupt":
+        hints.append("stopped before its end: the same command goes on")
     if outcome.test is not None and not outcome.test["passed"]:
         hints.append("do not ship the champion: its exam failed. Other candidates on the front are in trials/")
     log.info("stopped by %s after %d trials", outcome.stopped_by, len(outcome.standing.trials))
@@ -157,7 +162,7 @@ def _keep(bench: Bench, settings: Settings, work: Path, trial: Trial, standing: 
         trial=trial.number,
     )
     folder = artifact.trial_folder(settings.folder, trial.number)
-    artifact.write(folder, artifact_path(work, trial.recipe), trial.recipe, card)
+    artifact.write(folder, artifact_path(work, trial.recipe), trial.recipe, card, bench.task.files)
 
 
 def _worth_keeping(standing: Standing) -> set[int]:

@@ -14,8 +14,10 @@ from autoopt.core.recipe import Recipe
 MODEL, RECIPE, CARD, MANIFEST = "model.onnx", "recipe.yaml", "card.json", "manifest.json"
 
 
-def write(folder: Path, model: Path, recipe: Recipe, card: Mapping[str, Any]) -> Path:
-    """Copy the model and write recipe, card and manifest into `folder`, in the place of what was there.
+def write(
+    folder: Path, model: Path, recipe: Recipe, card: Mapping[str, Any], files: Mapping[str, bytes] | None = None
+) -> Path:
+    """Copy the model and write recipe, card, other files and manifest into `folder`, in the place of what was there.
 
     A crash leaves the old artifact, the new one, or (between two renames) both beside the place, never half of one.
     """
@@ -26,6 +28,8 @@ def write(folder: Path, model: Path, recipe: Recipe, card: Mapping[str, Any]) ->
     shutil.copyfile(model, fresh / MODEL)
     (fresh / RECIPE).write_text(recipe.to_yaml())
     (fresh / CARD).write_text(json.dumps(card, indent=2) + "\n")
+    for name, content in (files or {}).items():
+        (fresh / name).write_bytes(content)
     sums = {path.name: sha256(path) for path in sorted(fresh.iterdir())}
     write_atomically(fresh / MANIFEST, json.dumps({"sha256": sums}, indent=2) + "\n")
     if folder.exists():

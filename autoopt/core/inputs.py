@@ -9,8 +9,8 @@ from typing import Any
 class Inputs:
     """A batch of n inputs: arrays (n, ...) by name, in the order in which the module takes them.
 
-    `lengths` (n,) of those named in `sequences`, whose second axis is padded at its end: whatever is taken out is cut to
-    its longest, so that a single sentence is served, and a batch trained, at its own length.
+    `lengths` (n,) of those named in `sequences`, whose second axis is padded at its end: whatever is taken out is cut
+    to its longest, so that a single sentence is served, and a batch trained, at its own length.
     """
 
     arrays: Mapping[str, Any]
@@ -26,13 +26,17 @@ class Inputs:
 
     def __getitem__(self, index: Any) -> "Inputs":
         """The inputs at a slice or an array of places."""
-        taken = {name: array[index] for name, array in self.arrays.items()}
+        taken = self.arrays_at(index)
         if self.lengths is None:
             return Inputs(taken)
         lengths = self.lengths[index]
         longest = max(1, int(lengths.max()))
         cut = {name: array[:, :longest] if name in self.sequences else array for name, array in taken.items()}
         return Inputs(cut, lengths, self.sequences)
+
+    def arrays_at(self, index: Any) -> dict[str, Any]:
+        """The same, not cut."""
+        return {name: array[index] for name, array in self.arrays.items()}
 
     def batches(self, size: int) -> Iterator["Inputs"]:
         return (self[start : start + size] for start in range(0, len(self), size))

@@ -20,12 +20,22 @@ class Recipe:
     student: str
     pruning: str
     quantization: str
+    layers: int | None = None
+    """How many of the teacher's layers are kept, >= 1."""
+    vocabulary: str | None = None
+    """'cut': rows of the embedding table for the tokens of the task alone; 'full': all."""
+    embedding_rank: int | None = None
+    """Columns of the embedding table, >= 1."""
+    ngrams: int | None = None
+    """How many neighbouring tokens have a vector of their own, 1 or 2."""
     width: float | None = None
     """Multiplies the channels of a student that is not the teacher, > 0."""
     pruning_ratio: float | None = None
     """Share of channels removed, in (0, 1)."""
     sparsity: float | None = None
     """Share of weights set to zero, in (0, 1)."""
+    augment: int | None = None
+    """How many times the train split's size of unlabelled inputs the teacher labels besides it, >= 0."""
     epochs: int = 0
     """Passes over the train split; 0: the teacher's weights are used as they are."""
     batch_size: int | None = None

@@ -18,6 +18,11 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "pruning": ANY,
     "pruning_ratio": (1e-6, 0.99, "in (0, 0.99]"),
     "sparsity": (1e-6, 0.999, "in (0, 0.999]"),
+    "layers": (1, 1000, "a whole number from 1 to 1000"),
+    "vocabulary": ANY,
+    "embedding_rank": (1, 1e5, "a whole number from 1 to 100000"),
+    "ngrams": (1, 2, "1 or 2"),
+    "augment": (0, 8, "a whole number from 0 to 8"),
     "epochs": (1, 1e6, "a whole number from 1 to 1000000"),
     "batch_size": (2, 1e6, "a whole number from 2 to 1000000"),
     "optimizer": ANY,
@@ -35,9 +40,10 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "calibration": ANY,
 }
 NAMES = frozenset(name for name, limits in KNOBS.items() if limits is ANY)
-WHOLE = frozenset({"epochs", "batch_size"})
+WHOLE = frozenset({"epochs", "batch_size", "layers", "embedding_rank", "ngrams", "augment"})
 TRAINING = frozenset(
     [
+        "augment",
         "epochs",
         "batch_size",
         "optimizer",
@@ -53,6 +59,9 @@ TRAINING = frozenset(
         "temperature",
     ]
 )
+
+
+SHRINKING = frozenset({"layers", "vocabulary", "embedding_rank"})
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ class Space:
         """
         if name not in self.knobs:
             return False
-        if name in TRAINING and chosen["student"] == TEACHER and chosen["pruning"] == "none":
+        if name in TRAINING | SHRINKING and chosen["student"] == TEACHER and chosen["pruning"] == "none":
             return False  # the unpruned teacher has its weights already: only its export differs
         if name == "temperature" and not chosen.get("distill_weight"):
             return False

@@ -26,7 +26,7 @@ from autoopt.core.space import (
 
 # Knobs that may be given by another knob's choice, as {CHOICE: knob, ...}.
 PARENTS = {"learning_rate": "optimizer"} | dict.fromkeys(
-    ("width", "pruning", "pruning_ratio", "sparsity", "epochs", "quantization"), "student"
+    ("width", "pruning", "pruning_ratio", "sparsity", "embedding_rank", "augment", "epochs", "quantization"), "student"
 )
 # Knobs without a sensible value of their own: where they are asked, the space must say what they may be.
 REQUIRED = frozenset(

@@ -31,6 +31,7 @@ def _nothing(model: nn.Module, inputs: Inputs, targets: Tensor, amount: float) -
 
 METHODS: dict[str, Method] = {
     "none": Method(_nothing, ()),
+    "depth": Method(_nothing, ()),  # whole layers alone, which the teacher loses while it is copied: see layers
     "structured_magnitude": Method(structured_magnitude, ("pruning_ratio",)),
     "structured_taylor": Method(structured_taylor, ("pruning_ratio",)),
     "unstructured_magnitude": Method(unstructured_magnitude, ("sparsity",)),

@@ -2,6 +2,8 @@
 arXiv:2301.12900).
 """
 
+from typing import Any
+
 import torch_pruning as tp
 from torch import Tensor, nn
 
@@ -41,20 +43,47 @@ def _reachable_ratio(layer: nn.Module, amount: float) -> float | None:
 
 def _prune(model: nn.Module, inputs: Inputs, importance: tp.importance.Importance, amount: float) -> Pruned:
     before = sum(p.numel() for p in model.parameters())
-    ratios = {layer: ratio for layer in model.modules() if (ratio := _reachable_ratio(layer, amount)) is not None}
+    attentions = attention_blocks(model)
+    targets = _of_encoder(model, attentions) if attentions else model.modules()
+    ratios = {layer: ratio for layer in targets if (ratio := _reachable_ratio(layer, amount)) is not None}
     head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
     tp.pruner.BasePruner(
         model,
         tuple(inputs[:1]),
         importance=importance,
-        pruning_ratio=amount,
+        pruning_ratio=0.0 if attentions else amount,
         ignored_layers=head,  # its outputs are the classes
         pruning_ratio_dict=ratios,
-        round_to=ROUND_TO,
+        round_to=None if attentions else ROUND_TO,
+        num_heads={layer: block.num_attention_heads for block in attentions for layer in projections(block)},
+        prune_num_heads=bool(attentions),
+        prune_head_dims=not attentions,
+        head_pruning_ratio=amount,
         in_channel_groups={},  # the library's mutable defaults would keep the models of earlier trials alive
         out_channel_groups={},
     ).step()
+    for block in attentions:
+        block.all_head_size = block.query.out_features
+        block.num_attention_heads = block.query.out_features // block.attention_head_size
     after = sum(p.numel() for p in model.parameters())
     if after == before:
         raise TrialError(f"structured pruning at pruning_ratio {amount} removed nothing from the {before} parameters")
     return Pruned(model)
+
+
+def attention_blocks(model: nn.Module) -> list[Any]:
+    """The self-attentions of a BERT-like encoder, as transformers writes them."""
+    names = ("query", "key", "value", "num_attention_heads", "attention_head_size")
+    return [module for module in model.modules() if all(hasattr(module, name) for name in names)]
+
+
+def projections(attention: Any) -> tuple[nn.Module, nn.Module, nn.Module]:
+    return attention.query, attention.key, attention.value
+
+
+def _of_encoder(model: nn.Module, attentions: list[Any]) -> list[nn.Module]:
+    """What is pruned of an encoder: heads, and the inner width of feed-forward blocks; the residual stream stays."""
+    heads = [layer for block in attentions for layer in projections(block)]
+    blocks = max((module for module in model.modules() if isinstance(module, nn.ModuleList)), key=len)
+    wider = [m for m in blocks.modules() if isinstance(m, nn.Linear) and m.out_features > m.in_features]
+    return [*heads, *wider]

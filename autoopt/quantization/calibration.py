@@ -35,18 +35,19 @@ class Calibration:
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds the calibration set in small batches to onnxruntime."""
+    """Feeds the calibration set to onnxruntime, in small batches of one shape: the histogram calibrators need that."""
 
     def __init__(self, inputs: Inputs, batch: int = 32) -> None:
-        self._batches = inputs.batches(batch)
+        whole = max(1, len(inputs) // batch)
+        self._batches = iter([inputs.arrays_at(slice(i * batch, (i + 1) * batch)) for i in range(whole)])
 
     def get_next(self) -> Mapping[str, np.ndarray] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else batch.arrays
+        return next(self._batches, None)
 
 
-def save_ranges(model: Path, calibration: Calibration, target: Path) -> CalibrationMethod:
-    """Write the range of each activation of `model` on the calibration set to `target`, as quantize_static reads it.
+def save_ranges(model: Path, calibration: Calibration, target: Path, operators: list[str] | None) -> CalibrationMethod:
+    """Write the range of each activation of `model` on the calibration set to `target`, as quantize_static reads it;
+    where `operators` are named, of the inputs and outputs of those alone.
 
     Returns the method. Raises ValueError where an activation is not finite.
     """
@@ -54,7 +55,11 @@ def save_ranges(model: Path, calibration: Calibration, target: Path) -> Calibrat
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # the calibrators print their progress
         augmented = str(Path(folder) / "augmented.onnx")
         calibrator = create_calibrator(
-            model, augmented_model_path=augmented, calibrate_method=method, extra_options=settings
+            model,
+            op_types_to_calibrate=operators,
+            augmented_model_path=augmented,
+            calibrate_method=method,
+            extra_options=settings,
         )
         calibrator.collect_data(Reader(calibration.inputs))
         ranges = calibrator.compute_data()

@@ -2,10 +2,11 @@
 
 from collections import Counter
 
+from autoopt.core.errors import STRUCTURE
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.standing import Standing
-from autoopt.core.trial import COMPLETE, SCREENED, Trial
+from autoopt.core.trial import COMPLETE, SCREENED
 from autoopt.report.outcome import Outcome
 
 
@@ -26,8 +27,12 @@ def measured(m: Measurement, facts: Facts) -> str:
 def structure_line(recipe: Recipe) -> str:
     """The choices that make the artifact's structure: student, pruning, scheme."""
     parts = [recipe.student if recipe.width is None else f"{recipe.student} x{recipe.width:g}"]
-    if recipe.pruning != "none":
+    if recipe.layers is not None:
+        parts.append(f"{recipe.layers} layer{'s' if recipe.layers > 1 else ''}")
+    if recipe.pruning not in ("none", "depth"):
         parts.append(f"{recipe.pruning} {recipe.pruning_ratio or recipe.sparsity or 0:g}")
+    if recipe.embedding_rank is not None:
+        parts.append(f"rank {recipe.embedding_rank}")
     parts.append(
         "fp32"
         if recipe.quantization == "none"
@@ -77,20 +82,39 @@ def verdict(outcome: Outcome) -> str:
 
 
 def _nothing_complete(outcome: Outcome) -> str:
-    """How the trials ended instead, and the one that came nearest."""
+    """How the trials ended instead, and what stood in their way."""
     ends = ", ".join(f"{count} {end}" for end, count in early_ends(outcome.standing).items())
     if not ends:
         return "No trial beyond the baseline is complete yet."
-    early = [trial for trial in outcome.standing.trials if trial.state != COMPLETE]
-    nearest = min(early, key=lambda trial: (trial.state != SCREENED, _broken(trial, outcome.kpis)))
-    return (
-        f"No trial beyond the baseline came to its end: {ends}. The nearest is trial {nearest.number} "
-        f"({recipe_line(nearest.recipe)}): {nearest.reason}. Loosen that bound, or widen the space."
-    )
+    last = outcome.standing.trials[-1]
+    obstacles = [*_broken_bounds(outcome), *_bars(outcome)] or [f"the last was trial {last.number}: {last.reason}"]
+    return f"No trial beyond the baseline came to its end: {ends}. {'; '.join(obstacles)}."
 
 
-def _broken(trial: Trial, kpis: tuple[Kpi, ...]) -> float:
-    return sum(max(0.0, violation) for violation in trial.violations(kpis).values())
+def _broken_bounds(outcome: Outcome) -> list[str]:
+    """For each bound that screened trials have broken: how many, and the best that any has reached."""
+    found = []
+    for kpi in outcome.kpis:
+        measured = [t for t in outcome.standing.trials if t.state == SCREENED and kpi.name in t.measurements]
+        for kind, limit in kpi.bounds().items():
+            broken = sum(kpi.violations(t.measurements[kpi.name])[kind] > 0 for t in measured)
+            if broken:
+                best = min(measured, key=lambda t: kpi.loss(t.measurements[kpi.name]))
+                m = best.measurements[kpi.name]
+                value = f"{m.ratio:.3g}x" if kind.endswith("ratio") and m.ratio is not None else number(m.value)
+                found.append(
+                    f"kpis.{kpi.name}.{kind}={limit:g} stopped {broken}, the nearest at {value} "
+                    f"(trial {best.number}, {structure_line(best.recipe)})"
+                )
+    return found
+
+
+def _bars(outcome: Outcome) -> list[str]:
+    screened = [t for t in outcome.standing.trials if t.state == SCREENED and t.evaluation]
+    high = [t for t in screened if t.evaluation and t.evaluation.facts["screened_by"] != STRUCTURE]
+    if not high:
+        return []
+    return [f"{len(high)} would not be good enough, such as trial {high[0].number}: {high[0].reason}"]
 
 
 def time_line(outcome: Outcome) -> str:

@@ -67,7 +67,7 @@ class Gate:
 def _too_high(bar: float, expected: float) -> str:
     if bar == math.inf:
         return f"a feasible trial is better in every objective already: no {QUALITY} would matter"
-    return f"needs {QUALITY} {bar:.4f} to matter, at most {expected:.4f} is expected (search.margin)"
+    return f"needs {QUALITY} {bar:.4f} to matter, at most {expected:.4f} is expected (the baseline + search.margin)"
 
 
 def refuse_broken_bounds(kpis: Sequence[Kpi], measurements: Measurements) -> None:

@@ -1,14 +1,20 @@
-"""Tasks: what to learn. A member is `() -> Task`. Add one = one file, one line here, one yaml in conf/task."""
+"""Tasks: what to learn.
+
+A member is `(**options) -> Task`: its options are the keys of the configuration's `task`, and `model` is teacher.model
+where it has one. It raises ConfigError where they are wrong. Add one = one file, one line here, one yaml in conf/task.
+"""
 
 from collections.abc import Callable
 
 from autoopt.tasks.digits import digits
 from autoopt.tasks.fashion import fashion
+from autoopt.tasks.intents import intents
 from autoopt.tasks.task import Split, Task
 
 __all__ = ["TASKS", "Split", "Task"]
 
-TASKS: dict[str, Callable[[], Task]] = {
+TASKS: dict[str, Callable[..., Task]] = {
     "fashion": fashion,
     "digits": digits,
+    "intents": intents,
 }

@@ -1,14 +1,15 @@
 """What every task is: data in three splits, a teacher, and the students that fit it."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from autoopt.core.inputs import Inputs
+from autoopt.core.signature import Signature, Tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,16 @@ class Task:
     cached.
     """
 
+    tokens: Tokens | None = None
+    """Of a task of text."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What a user of an artifact needs besides the model, by name: the tokenizer, the class names."""
+    transfer: Callable[[int], Inputs] | None = None
+    """Part k (from 0) of the unlabelled transfer set, as many inputs as the train split has; None: there is none."""
+
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of the first input, without the batch axis."""
-        return tuple(next(iter(self.train.inputs)).shape[1:])
+    def signature(self) -> Signature:
+        return Signature(tuple(next(iter(self.train.inputs)).shape[1:]), self.classes, self.tokens)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -9,15 +9,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autoopt.core.errors import Interrupted, TrialError
+from autoopt.core.inputs import Inputs
 from autoopt.core.recipe import Recipe
 from autoopt.pruning import Pruned
-from autoopt.tasks import Split, Task
+from autoopt.tasks import Split
 from autoopt.training.distillation import distillation_loss
+from autoopt.training.lessons import Lessons, by_length
 from autoopt.training.optimizers import OPTIMIZERS
 from autoopt.training.schedules import factor
 
 EVALUATION_BATCH = 500
 RECALIBRATION_BATCHES = 20
+BUCKET = 50  # batches that are sorted by length together
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,37 @@ class Hooks:
     on_epoch: Callable[[int, float], None] = lambda epoch, quality: None
 
 
-def train(pruned: Pruned, task: Task, logits: Tensor, recipe: Recipe, *, seed: int, hooks: Hooks) -> list[float]:
+@dataclass(frozen=True)
+class Fine:
+    """What fine-tuning a pretrained teacher needs besides a recipe: see TeacherOptions."""
+
+    label_smoothing: float = 0.0
+    clip: float | None = None
+    head_factor: float = 1.0
+
+
+def train(
+    pruned: Pruned,
+    lessons: Lessons,
+    validation: Split,
+    recipe: Recipe,
+    *,
+    seed: int,
+    hooks: Hooks,
+    fine: Fine = Fine(),  # noqa: B008: it is frozen
+) -> list[float]:
     """Train pruned.model in place; afterwards it holds the weights of its best epoch on validation, masks baked in.
 
-    `logits` (n, classes) are the teacher's on the train split. Returns the quality on validation after each epoch.
-    Raises TrialError on a loss that is not finite, Interrupted when told to stop.
+    Returns the quality on validation after each epoch. Raises TrialError on a loss that is not finite, Interrupted when
+    told to stop.
     """
     torch.manual_seed(seed)  # for dropout: what went before may have drawn numbers, or not
     model = pruned.model
     row = OPTIMIZERS[str(recipe.optimizer)]
     optimizer = row.build(model, recipe)
+    raise_head(optimizer, model, fine.head_factor)
     batch_size = recipe.batch_size or 64
-    steps_per_epoch = math.ceil(len(task.train) / batch_size)
+    steps_per_epoch = math.ceil(len(lessons.split) / batch_size)
     steps = recipe.epochs * steps_per_epoch
     base_rates = [group["lr"] for group in optimizer.param_groups]
     generator = torch.Generator().manual_seed(seed)
@@ -50,7 +72,7 @@ def train(pruned: Pruned, task: Task, logits: Tensor, recipe: Recipe, *, seed: i
     best, best_weights = -math.inf, None
     for epoch in range(recipe.epochs):
         _set_mode(model, optimizer, training=True)
-        for number, index in enumerate(torch.randperm(len(task.train), generator=generator).split(batch_size)):
+        for number, index in enumerate(shuffled(lessons.split.inputs, batch_size, generator)):
             if hooks.should_stop():
                 raise Interrupted(f"stopped in epoch {epoch + 1} of {recipe.epochs}")
             if len(index) == 1:
@@ -60,16 +82,18 @@ def train(pruned: Pruned, task: Task, logits: Tensor, recipe: Recipe, *, seed: i
             scale = factor(step, steps, recipe.warmup or 0.0, recipe.schedule or "constant")
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * scale
-            loss = _loss(model, task.train, logits, recipe, index)
+            loss = _loss(model, lessons, recipe, index, fine.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
+            if fine.clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), fine.clip)
             optimizer.step()
         if not math.isfinite(loss.item()):
             raise TrialError(f"the loss became {loss.item()} in epoch {epoch + 1} of {recipe.epochs}")
         _set_mode(model, optimizer, training=False)
         if row.averages:
-            _recalibrate(model, task.train, batch_size, generator)
-        quality = module_quality(model, task.validation)
+            _recalibrate(model, lessons.split, batch_size, generator)
+        quality = module_quality(model, validation)
         curve.append(quality)
         hooks.on_epoch(epoch + 1, quality)
         if epoch / recipe.epochs >= pruned.settled_at and quality > best:
@@ -81,13 +105,36 @@ def train(pruned: Pruned, task: Task, logits: Tensor, recipe: Recipe, *, seed: i
     return curve
 
 
-def _loss(model: nn.Module, split: Split, logits: Tensor, recipe: Recipe, index: Tensor) -> Tensor:
+def shuffled(inputs: Inputs, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """The places of all inputs in random batches. Sequences: of about one length each, so that little is padding."""
+    order = torch.randperm(len(inputs), generator=generator)
+    if inputs.lengths is None:
+        return list(order.split(batch_size))
+    buckets = [bucket[inputs.lengths[bucket].argsort()] for bucket in order.split(batch_size * BUCKET)]
+    batches = [batch for bucket in buckets for batch in bucket.split(batch_size)]
+    return [batches[place] for place in torch.randperm(len(batches), generator=generator)]
+
+
+def raise_head(optimizer: Optimizer, model: nn.Module, factor: float) -> None:
+    """Give the last linear layer `factor` times the learning rate of the others."""
+    if factor == 1.0:
+        return
+    head = {id(p) for p in [m for m in model.modules() if isinstance(m, nn.Linear)][-1].parameters()}
+    for group in list(optimizer.param_groups):
+        fresh = [p for p in group["params"] if id(p) in head]
+        if fresh:
+            group["params"] = [p for p in group["params"] if id(p) not in head]
+            optimizer.add_param_group({**group, "params": fresh, "lr": group["lr"] * factor})
+
+
+def _loss(model: nn.Module, lessons: Lessons, recipe: Recipe, index: Tensor, label_smoothing: float) -> Tensor:
     return distillation_loss(
-        model(*split.inputs[index]),
-        logits[index],
-        split.targets[index],
+        model(*lessons.split.inputs[index]),
+        lessons.logits[index],
+        lessons.split.targets[index],
         temperature=recipe.temperature or 1.0,
         weight=recipe.distill_weight or 0.0,
+        label_smoothing=label_smoothing,
     )
 
 
@@ -115,10 +162,7 @@ def _recalibrate(model: nn.Module, split: Split, batch_size: int, generator: tor
 @torch.no_grad()
 def module_quality(model: nn.Module, split: Split) -> float:
     """Accuracy of a module in eval mode: for learning curves only, an artifact's quality is measured on its runtime."""
-    right = sum(
-        int((model(*inputs).argmax(1) == targets).sum())
-        for inputs, targets in zip(
-            split.inputs.batches(EVALUATION_BATCH), split.targets.split(EVALUATION_BATCH), strict=True
-        )
-    )
+    right = 0
+    for index in by_length(split.inputs).split(EVALUATION_BATCH):
+        right += int((model(*split.inputs[index]).argmax(1) == split.targets[index]).sum())
     return right / len(split)

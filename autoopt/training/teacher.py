@@ -1,26 +1,22 @@
-"""The teacher: loaded where its weights exist, else trained once and cached; and its logits, computed once."""
+"""The teacher: loaded where its weights exist, else trained once and cached."""
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from autoopt.core.artifact import write_atomically
 from autoopt.core.errors import ConfigError
-from autoopt.core.inputs import Inputs
 from autoopt.core.recipe import Recipe
 from autoopt.pruning import Pruned
 from autoopt.tasks import Task
-from autoopt.training.loop import Hooks, module_quality, train
-
-EXPORTED_BATCH = 32
+from autoopt.training.lessons import Lessons
+from autoopt.training.loop import Fine, Hooks, module_quality, train
 
 
 @dataclass(frozen=True)
@@ -28,11 +24,20 @@ class TeacherOptions:
     """`checkpoint` (safetensors) wins over the weights that ship with the task; without both it is trained."""
 
     checkpoint: Path | None = None
+    model: str | None = None
+    """Of a task of text: the folder or hub name of the pretrained encoder."""
     epochs: int = 0
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     batch_size: int = 64
     weight_decay: float = 0.01
+    schedule: str = "cosine"
+    head_factor: float = 1.0
+    """Multiplies the learning rate of the last layer, which has no pretrained weights."""
+    label_smoothing: float = 0.0
+    """In [0, 1)."""
+    clip: float | None = None
+    """The largest norm of the gradient, None: any."""
 
 
 def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> nn.Module:
@@ -49,26 +54,6 @@ def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, ho
             f"teacher.checkpoint={weights} does not hold the weights of task {task.name}'s teacher: {_line(error)}"
         ) from error
     return model.eval()
-
-
-def teacher_logits(
-    open_teacher: Callable[[], Callable[[Inputs], np.ndarray]], weights: str, task: Task, cache: Path
-) -> Tensor:
-    """The teacher's logits on the train split (n, classes), float32; cached by its weights' fingerprint and the data.
-
-    `open_teacher()` is the exported teacher, asked for where they are not cached: on one thread it is twice as fast as
-    the module. Memory-mapped: processes of one machine share them, and only what a batch needs is read.
-    """
-    path = cache / "logits" / f"{task.name}-{task.fingerprint}-{weights}.npy"
-    if not path.is_file():
-        run = open_teacher()
-        logits = np.concatenate([run(batch.numpy()) for batch in task.train.inputs.batches(EXPORTED_BATCH)])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        with fresh.open("wb") as file:
-            np.save(file, logits, allow_pickle=False)
-        fresh.replace(path)
-    return torch.from_numpy(np.load(path, allow_pickle=False, mmap_mode="c"))  # a private map: torch wants it writable
 
 
 def module_fingerprint(model: nn.Module) -> str:
@@ -102,10 +87,12 @@ def _trained(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks:
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
         warmup=0.1,
-        schedule="cosine",
+        schedule=options.schedule,
         distill_weight=0.0,
     )
-    curve = train(Pruned(model), task, torch.zeros(len(task.train), task.classes), recipe, seed=seed, hooks=hooks)
+    fine = Fine(options.label_smoothing, options.clip, options.head_factor)
+    lessons = Lessons(task.train, torch.zeros(len(task.train), task.classes))
+    curve = train(Pruned(model), lessons, task.validation, recipe, seed=seed, hooks=hooks, fine=fine)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     save_file(model.state_dict(), fresh)

@@ -41,7 +41,14 @@ def evaluate(recipe: Recipe, bench: Bench, folder: Path) -> Evaluation:
     student = prune(build_student(recipe, bench), recipe, bench.task)
     curve: list[float] = []
     if recipe.is_trained:
-        curve = train(student, bench.task, bench.logits, recipe, seed=bench.seed, hooks=Hooks())
+        curve = train(
+            student,
+            bench.library.lessons(recipe.augment or 0),
+            bench.task.validation,
+            recipe,
+            seed=bench.seed,
+            hooks=Hooks(),
+        )
     marks.append(time.perf_counter())
     float_path, path = folder / "float.onnx", folder / "model.onnx"
     inputs = bench.task.validation.inputs[:64]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 
 from autoopt.compose import compose_config
-from autoopt.config import needs
+from autoopt.config_space import needs
 from autoopt.core.errors import ConfigError
 from autoopt.core.recipe import BASELINE, TEACHER, Recipe
 from autoopt.core.space import (

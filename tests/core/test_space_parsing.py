@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from autoopt.compose import compose_config
-from autoopt.config import needs
+from autoopt.config_space import needs
 from autoopt.core.errors import ConfigError
 from autoopt.core.space import Range
 from autoopt.core.space_parsing import check_complete, parse_knob, parse_space

@@ -28,7 +28,7 @@ def zeros(model: nn.Module) -> float:
 
 
 def test_every_method_is_of_one_kind() -> None:
-    assert {"none", *STRUCTURED, *UNSTRUCTURED} == set(METHODS)
+    assert {"none", "depth", *STRUCTURED, *UNSTRUCTURED} == set(METHODS)
 
 
 @pytest.mark.parametrize("student", ["cnn", "mlp"])

@@ -155,7 +155,7 @@ def test_the_verdict_covers_every_case(good: Outcome, infeasible: Outcome) -> No
     ]
     assert verdict(outcome(trial(0, 0.95, 2.0), FAILURE, *broken, test=None)) == (
         "No trial beyond the baseline came to its end: 1 failed, 2 screened by its structure. "
-        "The nearest is trial 5 (cnn x2 · fp32): p95 is 1.2. Loosen that bound, or widen the space."
+        "kpis.latency_p95_ms.max_ratio=0.5 stopped 2, the nearest at 0.6x (trial 5, cnn x2 · fp32)."
     )
     no_better = outcome(trial(0, 0.95, 0.9), trial(1, 0.94, 0.95))
     assert verdict(no_better).endswith("none beats the baseline on any objective: no champion.")

@@ -11,7 +11,7 @@ from autoopt.pruning import Pruned
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks, train
 from autoopt.training.optimizers import OPTIMIZERS
-from tests.conftest import make_recipe
+from tests.conftest import build_student, lessons_of, make_recipe
 
 SPACE = compose_config([])["space"]
 VALUES = {
@@ -38,17 +38,13 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def fresh(digits: Task) -> nn.Module:
-    from autoopt.students import STUDENTS
-
     torch.manual_seed(0)
-    return STUDENTS["cnn"].build(digits.input_shape, digits.classes, 1.0)
+    return build_student("cnn", digits)
 
 
 def run(name: str, digits: Task, **more: object) -> tuple[nn.Module, list[float]]:
     model = fresh(digits)
-    curve = train(
-        Pruned(model), digits, torch.zeros(len(digits.train), 10), recipe_for(name, **more), seed=0, hooks=Hooks()
-    )
+    curve = train(Pruned(model), lessons_of(digits), digits.validation, recipe_for(name, **more), seed=0, hooks=Hooks())
     return model, curve
 
 

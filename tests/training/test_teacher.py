@@ -1,16 +1,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from autoopt.core.errors import ConfigError
-from autoopt.core.inputs import Inputs
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks, module_quality
-from autoopt.training.teacher import TeacherOptions, load_teacher, module_fingerprint, teacher_logits
+from autoopt.training.teacher import TeacherOptions, load_teacher, module_fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -63,31 +61,3 @@ def test_weights_that_do_not_fit_are_refused(digits: Task, tmp_path: Path, conte
 def test_without_weights_and_epochs_it_says_what_to_type(digits: Task, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"teacher.checkpoint=FILE.safetensors, or teacher.epochs=N"):
         load_teacher(digits, TeacherOptions(), tmp_path, 0, Hooks())
-
-
-def test_logits_are_the_teachers_and_are_computed_once(digits: Task, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    teacher = digits.build_teacher().eval()
-    calls: list[int] = []
-
-    def run(inputs: Inputs) -> np.ndarray:
-        calls.append(len(inputs))
-        with torch.no_grad():
-            return teacher(*map(torch.from_numpy, inputs)).numpy()
-
-    logits = teacher_logits(lambda: run, "some-weights", digits, tmp_path)
-    assert sum(calls) == len(digits.train)
-    with torch.no_grad():
-        assert torch.allclose(logits[:50], teacher(*digits.train.inputs[:50]), atol=1e-4)
-    assert torch.equal(teacher_logits(lambda: run, "some-weights", digits, tmp_path), logits)
-    assert sum(calls) == len(digits.train)
-    teacher_logits(lambda: run, "other-weights", digits, tmp_path)
-    assert sum(calls) == 2 * len(digits.train)
-
-
-def test_logits_lie_in_the_file_and_are_never_written_back(digits: Task, tmp_path: Path) -> None:
-    def run(inputs: Inputs) -> np.ndarray:
-        return np.zeros((len(inputs), 10), np.float32)
-
-    teacher_logits(lambda: run, "w", digits, tmp_path)[0] += 1.0
-    assert teacher_logits(lambda: run, "w", digits, tmp_path).abs().sum() == 0

@@ -1,0 +1,67 @@
+"""The space of a configuration against the tables: which names there are, and which knob is asked under which."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoopt.core.errors import ConfigError
+from autoopt.core.lookup import lookup
+from autoopt.core.recipe import TEACHER
+from autoopt.core.space import Per, Space, values
+from autoopt.core.space_parsing import check_complete, parse_space
+from autoopt.pruning import METHODS
+from autoopt.quantization import CALIBRATIONS, SCHEMES
+from autoopt.students import STUDENTS
+from autoopt.training.optimizers import OPTIMIZERS
+from autoopt.training.schedules import SCHEDULES
+
+
+def read_space(raw: Mapping[str, Any]) -> Space:
+    """Check a space, and every name in it. Raises ConfigError."""
+    space = parse_space(raw, needs())
+    tables: dict[str, Mapping[str, Any]] = {
+        "student": STUDENTS,
+        "pruning": METHODS,
+        "vocabulary": dict.fromkeys(("cut", "full")),
+        "optimizer": OPTIMIZERS,
+        "schedule": SCHEDULES,
+        "quantization": SCHEMES,
+        "calibration": CALIBRATIONS,
+    }
+    for name, table in tables.items():
+        for value in values(space.knobs[name]) if name in space.knobs else ():
+            lookup(table, str(value), f"{name} in space.{name}")
+    for name, knob in space.knobs.items():
+        if isinstance(knob, Per):
+            for case in knob.cases:
+                lookup(tables[knob.parent], case, f"{knob.parent} in space.{name}")
+    check_complete(space)
+    _check_depth(space)
+    return space
+
+
+def _check_depth(space: Space) -> None:
+    """Only the teacher has layers that go one by one: under another student the method would remove nothing."""
+    for student in map(str, values(space.knobs["student"])):
+        pruning = space.knobs["pruning"]
+        methods = values(pruning, student) if isinstance(pruning, Per) else values(pruning)
+        if student != TEACHER and "depth" in methods:
+            raise ConfigError(
+                f"space.pruning=depth removes nothing from student {student!r}: type space.pruning.{student}=none"
+            )
+    if "depth" in values(space.knobs["pruning"]) and "layers" not in space.knobs:
+        raise ConfigError("space.pruning=depth keeps as many layers as space.layers says: type space.layers=[1,2]")
+
+
+def needs() -> dict[str, tuple[str, frozenset[str]]]:
+    """Which knob is asked under which choices of its parent: gathered from the rows of the tables."""
+    tables: dict[str, Mapping[str, Any]] = {
+        "student": STUDENTS,
+        "pruning": METHODS,
+        "optimizer": OPTIMIZERS,
+        "quantization": SCHEMES,
+    }
+    found: dict[str, tuple[str, frozenset[str]]] = {}
+    for parent, table in tables.items():
+        for name in {knob for row in table.values() for knob in row.knobs}:
+            found[name] = (parent, frozenset(choice for choice, row in table.items() if name in row.knobs))
+    return found

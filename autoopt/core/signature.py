@@ -1,0 +1,25 @@
+"""What every student of a task must take and give."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Sentences as token ids below `vocabulary`, with `pad` at their end."""
+
+    vocabulary: int
+    pad: int
+    unknown: int
+    """Stands for whatever a cut vocabulary lacks."""
+    used: tuple[int, ...]
+    """The ids that the training sentences use, in order, pad and unknown among them."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """From inputs of `input_shape` (without the batch axis; the first of several) to `classes` logits."""
+
+    input_shape: tuple[int, ...]
+    classes: int
+    tokens: Tokens | None = None
+    """None where inputs are no text."""

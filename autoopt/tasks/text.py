@@ -1,0 +1,142 @@
+"""Tasks of text: sentences and their classes, from files; the teacher is a Hugging Face encoder."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoopt.core.errors import ConfigError
+from autoopt.core.inputs import Inputs
+from autoopt.core.signature import Tokens
+from autoopt.tasks.encoder import build_encoder, encoder_folder
+from autoopt.tasks.task import Split, Task
+from autoopt.tasks.transfer import Maker, similar_tokens
+
+STUDENTS = ("bag", "text_cnn", "bigru", "bilstm")
+INPUT = "input_ids"
+
+
+@dataclass(frozen=True)
+class Sentences:
+    texts: Sequence[str]
+    labels: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Tokenizer:
+    """The encoder's own (tokenizer.json), cutting at `longest` tokens."""
+
+    path: Path
+    longest: int
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        import tokenizers
+
+        try:
+            found = tokenizers.Tokenizer.from_file(str(self.path))
+        except Exception as error:  # its own exceptions have no common base
+            raise ConfigError(f"teacher.model: {self.path} is no tokenizer that can be read: {error}") from error
+        found.enable_truncation(self.longest)
+        found.no_padding()
+        return found
+
+    def tokens(self, used: tuple[int, ...]) -> Tokens:
+        unknown = next(i for name in ("[UNK]", "<unk>") if (i := self._tokenizer.token_to_id(name)) is not None)
+        kept = tuple(sorted({*used, self.pad, unknown}))
+        return Tokens(self._tokenizer.get_vocab_size(), self.pad, unknown, kept)
+
+    @cached_property
+    def pad(self) -> int:
+        found = (self._tokenizer.token_to_id(name) for name in ("[PAD]", "<pad>"))
+        pad = next((i for i in found if i is not None), None)
+        if pad is None:
+            raise ConfigError(f"{self.path} has no padding token ([PAD] or <pad>): use another teacher.model")
+        return int(pad)
+
+    def encode(self, texts: Sequence[str]) -> list[Any]:
+        return list(self._tokenizer.encode_batch(list(texts)))
+
+    def inputs(self, ids: Sequence[Sequence[int]]) -> Inputs:
+        """Padded at the end."""
+        lengths = torch.tensor([len(row) for row in ids])
+        padded = torch.full((len(ids), max(1, int(lengths.max()))), self.pad, dtype=torch.int64)
+        for row, sentence in zip(padded, ids, strict=True):
+            row[: len(sentence)] = torch.tensor(sentence)
+        return Inputs({INPUT: padded}, lengths, (INPUT,))
+
+
+def text_task(name: str, parts: Sequence[Sentences], *, model: str | None, max_tokens: int, source: str) -> Task:
+    """`parts`: train, validation, test. Raises ConfigError where a part is empty or has classes that train lacks."""
+    names = sorted(set(parts[0].labels))
+    for part, kind in zip(parts, ("train", "validation", "test"), strict=True):
+        _check(part, kind, names)
+    folder = encoder_folder(model)
+    tokenizer = Tokenizer(folder / "tokenizer.json", max_tokens)
+    encoded = [tokenizer.encode(part.texts) for part in parts]
+    places = {label: place for place, label in enumerate(names)}
+    splits = [
+        Split(tokenizer.inputs([e.ids for e in found]), torch.tensor([places[label] for label in part.labels]))
+        for found, part in zip(encoded, parts, strict=True)
+    ]
+    used = tuple(sorted({token for found in encoded[0] for token in found.ids}))
+    return Task(
+        name=name,
+        train=splits[0],
+        validation=splits[1],
+        test=splits[2],
+        classes=len(names),
+        build_teacher=lambda: build_encoder(folder, tokenizer.pad, len(names)),
+        students=STUDENTS,
+        input_meaning=f"int64 (batch, length): ids of tokenizer.json, at most {max_tokens}; {tokenizer.pad} is padding",
+        data_source=source,
+        tokens=tokenizer.tokens(used),
+        files={
+            "tokenizer.json": tokenizer.path.read_bytes(),
+            "labels.json": (json.dumps(names, ensure_ascii=False) + "\n").encode(),
+        },
+        transfer=_transfer(tokenizer, encoded[0], folder, used),
+    )
+
+
+def _transfer(
+    tokenizer: Tokenizer, train: Sequence[Any], folder: Path, used: tuple[int, ...]
+) -> Callable[[int], Inputs]:
+    """Special tokens stay where they were: the first and the last of each sentence."""
+    first, last = train[0].ids[0], train[0].ids[-1]
+    words = [_words(encoding) for encoding in train]
+
+    def part(number: int) -> Inputs:
+        from safetensors.numpy import load_file
+
+        tables = [array for path in sorted(folder.glob("*.safetensors")) for array in load_file(path).values()]
+        table = max((array for array in tables if array.ndim == 2), key=len).astype(np.float32)
+        plain = sorted({token for sentence in words for word in sentence for token in word if len(word) == 1})
+        maker = Maker(words, similar_tokens(table, plain), tokenizer.longest - 2)
+        return tokenizer.inputs([[first, *sentence, last] for sentence in maker.part(number)])
+
+    return part
+
+
+def _words(encoding: Any) -> list[list[int]]:
+    """Token ids by word, without special tokens."""
+    found: dict[int, list[int]] = {}
+    for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
+        if word is not None:
+            found.setdefault(word, []).append(token)
+    return list(found.values())
+
+
+def _check(part: Sentences, kind: str, names: Sequence[str]) -> None:
+    if not part.texts:
+        raise ConfigError(f"the {kind} split has no sentences")
+    if len(names) < 2:
+        raise ConfigError(f"the train split has {len(names)} class: two or more are needed")
+    strange = sorted(set(part.labels) - set(names))
+    if strange:
+        raise ConfigError(f"the {kind} split has classes that train lacks: {', '.join(strange[:5])}")

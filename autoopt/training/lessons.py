@@ -1,0 +1,113 @@
+"""What a student learns from: the train split and, on request, parts of the transfer set, labelled by the teacher.
+
+Everything is computed once and kept: logits memory-mapped, so that processes of one machine share them and only what a
+batch needs is read.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autoopt.core.errors import TrialError
+from autoopt.core.inputs import Inputs
+from autoopt.tasks import Split, Task
+
+EXPORTED_BATCH = 32
+
+Run = Callable[[Inputs], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """Rows, and the teacher's logits on them (n, classes)."""
+
+    split: Split
+    logits: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """The lessons of a task under its teacher, whose weights have the fingerprint `weights`.
+
+    `open_teacher()` is the exported teacher, asked for where something is not cached: on one thread it is twice as fast
+    as the module.
+    """
+
+    task: Task
+    weights: str
+    folder: Path
+    open_teacher: Callable[[], Run]
+    _parts: dict[int, Lessons] = field(default_factory=dict)
+
+    def lessons(self, parts: int = 0) -> Lessons:
+        """The train split, followed by so many parts of the transfer set. Raises TrialError where the task has none."""
+        found = [self._train(), *(self._part(number) for number in range(parts))]
+        return found[0] if parts == 0 else _joined(found, self.task)
+
+    def _train(self) -> Lessons:
+        logits = self._kept("logits", "", lambda: {"logits": self._label(self.task.train.inputs)})
+        return Lessons(self.task.train, torch.from_numpy(logits["logits"]))
+
+    def _part(self, number: int) -> Lessons:
+        if self.task.transfer is None:
+            raise TrialError(f"task {self.task.name} has no transfer set: type space.augment=0")
+        if number not in self._parts:
+            transfer = self.task.transfer
+            self._parts[number] = self._read(number, transfer)
+        return self._parts[number]
+
+    def _read(self, number: int, transfer: Callable[[int], Inputs]) -> Lessons:
+        def made() -> dict[str, np.ndarray]:
+            inputs = transfer(number)
+            arrays = {name: array.numpy() for name, array in inputs.arrays.items()}
+            lengths = {} if inputs.lengths is None else {"lengths of it": inputs.lengths.numpy()}
+            return {**arrays, **lengths, "logits": self._label(inputs)}
+
+        kept = {name: torch.from_numpy(array) for name, array in self._kept("transfer", f"-{number}", made).items()}
+        logits, lengths = kept.pop("logits"), kept.pop("lengths of it", None)
+        inputs = Inputs(kept, lengths, self.task.train.inputs.sequences)
+        return Lessons(Split(inputs, logits.argmax(1)), logits)
+
+    def _label(self, inputs: Inputs) -> np.ndarray:
+        run, order = self.open_teacher(), by_length(inputs)
+        found = np.concatenate([run(inputs[index].numpy()) for index in order.split(EXPORTED_BATCH)])
+        labels: np.ndarray = found[order.argsort().numpy()]
+        return labels
+
+    def _kept(self, kind: str, ending: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """The arrays of `make`, each in a file of its own; the folder is put in its place when it is whole."""
+        place = self.folder / kind / f"{self.task.name}-{self.task.fingerprint}-{self.weights}{ending}"
+        if not place.is_dir():
+            fresh = place.with_name(place.name + ".new")
+            fresh.mkdir(parents=True, exist_ok=True)
+            for name, array in make().items():
+                np.save(fresh / f"{name}.npy", array, allow_pickle=False)
+            fresh.rename(place)
+        # A private map, since torch wants it writable.
+        return {path.stem: np.load(path, allow_pickle=False, mmap_mode="c") for path in sorted(place.glob("*.npy"))}
+
+
+def by_length(inputs: Inputs) -> Tensor:
+    """The places of the inputs, the shortest sequence first: batches of one length waste nothing on padding."""
+    return torch.arange(len(inputs)) if inputs.lengths is None else torch.as_tensor(inputs.lengths).argsort(stable=True)
+
+
+def _joined(lessons: list[Lessons], task: Task) -> Lessons:
+    """One after the other, padded to the longest."""
+    pad = 0 if task.tokens is None else task.tokens.pad
+    parts = [lesson.split.inputs for lesson in lessons]
+    arrays = {}
+    for name in parts[0].arrays:
+        found = [part.arrays[name] for part in parts]
+        if name in parts[0].sequences:
+            width = max(array.shape[1] for array in found)
+            found = [torch.nn.functional.pad(array, (0, width - array.shape[1]), value=pad) for array in found]
+        arrays[name] = torch.cat(found)
+    lengths = [part.lengths for part in parts if part.lengths is not None]
+    inputs = Inputs(arrays, torch.cat(lengths) if lengths else None, parts[0].sequences)
+    targets = torch.cat([lesson.split.targets for lesson in lessons])
+    return Lessons(Split(inputs, targets), torch.cat([lesson.logits for lesson in lessons]))

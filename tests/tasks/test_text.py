@@ -1,0 +1,111 @@
+"""Tasks of text: files, tokens, the transfer set."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenizers
+import torch
+
+from autoopt.core.errors import ConfigError
+from autoopt.tasks import TASKS, Task
+from autoopt.tasks.transfer import Maker, similar_tokens
+from tests.texts import LONGEST, SENTENCES
+
+
+def words_of(task: Task) -> tokenizers.Tokenizer:
+    return tokenizers.Tokenizer.from_str(task.files["tokenizer.json"].decode())
+
+
+def test_ids_are_those_of_the_tokenizer_that_the_artifact_gets(sentences: Task) -> None:
+    raw = json.loads(SENTENCES.read_text())
+    tokenizer, ids = words_of(sentences), sentences.train.inputs.arrays["input_ids"]
+    assert sentences.tokens is not None
+    for place in (0, 7, 100):
+        expected = tokenizer.encode(raw["train"][place][0]).ids[:LONGEST]
+        row = ids[place].tolist()
+        assert row[: len(expected)] == expected or row[: LONGEST - 1] == expected[: LONGEST - 1]
+        assert set(row[len(expected) :]) <= {sentences.tokens.pad}
+    names = json.loads(sentences.files["labels.json"])
+    assert names == sorted({label for _, label in raw["train"]})
+    assert [names[target] for target in sentences.train.targets[:5]] == [label for _, label in raw["train"][:5]]
+
+
+def test_the_used_tokens_are_those_of_the_train_split(sentences: Task) -> None:
+    assert sentences.tokens is not None
+    ids = set(sentences.train.inputs.arrays["input_ids"].unique().tolist())
+    assert set(sentences.tokens.used) == ids | {sentences.tokens.unknown}
+    assert len(sentences.tokens.used) < sentences.tokens.vocabulary
+
+
+def test_the_transfer_set_is_new_of_the_same_words_and_never_the_same_twice(sentences: Task) -> None:
+    assert sentences.transfer is not None
+    assert sentences.tokens is not None
+    parts = [sentences.transfer(number).arrays["input_ids"] for number in (0, 1, 0)]
+    train = {tuple(row) for row in sentences.train.inputs.arrays["input_ids"].tolist()}
+    for part in parts:
+        assert len(part) == len(sentences.train)
+        assert part.shape[1] <= LONGEST
+        assert set(part.unique().tolist()) <= set(sentences.tokens.used)
+        assert set(part[:, 0].tolist()) == {2}, "the first token of every sentence"
+    width = train and sentences.train.inputs.arrays["input_ids"].shape[1]
+    padded = torch.nn.functional.pad(parts[0], (0, width - parts[0].shape[1]))
+    assert sum(tuple(row) in train for row in padded.tolist()) < 0.2 * len(train)
+    assert torch.equal(parts[0], parts[2])
+    assert parts[0].shape != parts[1].shape or not torch.equal(parts[0], parts[1])
+
+
+def test_similar_tokens_are_the_nearest_by_cosine() -> None:
+    table = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 2.0]], np.float32)
+    assert similar_tokens(table, [0, 1, 2, 3])[0][0] == 1
+    assert similar_tokens(table, [0, 2, 3])[2][0] == 3
+
+
+def test_a_new_sentence_is_never_empty() -> None:
+    maker = Maker([[[5]], [[6], [7, 8]]], {5: [9]}, longest=2)
+    new = [sentence for number in range(200) for sentence in maker.part(number)]
+    assert {len(sentence) for sentence in new} <= {1, 2}
+    assert {token for sentence in new for token in sentence} == {5, 6, 7, 8, 9}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("no json", "has not the format"),
+        ('{"train": []}', "has not the format"),
+        ('{"train": [["a", "x"]], "val": [["b", "x"]], "test": []}', "1 class: two or more"),
+        ('{"train": [["a", "x"], ["b", "y"]], "val": [], "test": []}', "the validation split has no sentences"),
+        (
+            '{"train": [["a", "x"], ["b", "y"]], "val": [["c", "z"]], "test": [["d", "x"]]}',
+            "the validation split has classes that train lacks: z",
+        ),
+    ],
+)
+def test_a_bad_file_is_named_with_what_is_wrong(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        TASKS["intents"](path=str(path))
+
+
+def test_a_path_that_is_not_there_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no data_full.json: give the file, or the folder"):
+        TASKS["intents"](path=str(tmp_path))
+
+
+def test_without_file_and_network_both_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pooch
+
+    def offline(*_: object, **__: object) -> str:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(pooch, "retrieve", offline)
+    with pytest.raises(ConfigError, match=r"type task.path=FILE with a copy of https://.*, or connect to a network"):
+        TASKS["intents"]()
+
+
+def test_a_folder_without_an_encoder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ConfigError, match="teacher.model"):
+        TASKS["intents"](path=str(SENTENCES), model=str(tmp_path))
