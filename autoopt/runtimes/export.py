@@ -28,13 +28,14 @@ def export(model: nn.Module, inputs: Inputs, path: Path) -> str:
     try:
         _torchscript(model, inputs[:2], path)
         return "torchscript"
-    except Exception as old:  # the exporters raise whatever the graph provokes, and the second may well succeed
-        logging.getLogger(__name__).info("torchscript export failed (%s); trying torch.export", old)
+    except Exception as error:  # the exporters raise whatever the graph provokes, and the second may well succeed
+        logging.getLogger(__name__).info("torchscript export failed (%s); trying torch.export", error)
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     try:
         _dynamo(model, inputs[:2], path)
         return "dynamo"
-    except Exception as new:
-        raise TrialError(f"the model cannot be exported to ONNX: {type(new).__name__}: {new}") from new
+    except Exception as error:
+        raise TrialError(f"the model cannot be exported to ONNX: {reason}") from error
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:

@@ -25,7 +25,11 @@ def open_onnxruntime(path: Path, threads: int) -> Callable[[Inputs], np.ndarray]
     except Exception as error:  # its own exceptions have no common base
         raise TrialError(f"onnxruntime cannot load the model: {' '.join(str(error).split())[:300]}") from error
 
+    names = [found.name for found in session.get_inputs()]  # exporters leave out what a model does not look at
+
     def run(inputs: Inputs) -> np.ndarray:
-        return session.run(None, inputs.arrays)[0]  # type: ignore[no-any-return]
+        arrays = inputs.arrays
+        fed = arrays if len(names) == len(arrays) else {name: arrays[name] for name in names}
+        return session.run(None, fed)[0]  # type: ignore[no-any-return]
 
     return run

@@ -110,5 +110,5 @@ class Stubborn(nn.Module):
 
 
 def test_what_nobody_can_export_fails_the_trial(tmp_path: Path) -> None:
-    with pytest.raises(TrialError, match=r"cannot be exported to ONNX: \w+: .*not today"):
+    with pytest.raises(TrialError, match=r"cannot be exported to ONNX: RuntimeError: not today"):
         export(Stubborn(), Inputs({"input": torch.rand(2, 3, 3)}), tmp_path / "no.onnx")
