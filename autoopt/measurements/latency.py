@@ -2,6 +2,7 @@
 
 import resource
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
 from autoopt.measurements.subject import Run, Subject
 
+ATTEMPT_S, FEWEST = 2.0, 8  # an attempt of slow models takes fewer blocks, down to so many
 STEADY = 1.5  # upper over lower quartile of the blocks' p95: above it other work got in the way, and it is taken again
 
 Blocks = list[np.ndarray]
@@ -22,14 +24,27 @@ def latency(subject: Subject) -> dict[str, Measurement]:
     and must spoil three in four to move the number. Unsteady blocks are taken again, `attempts` times at most, and the
     steadiest kept. The spread is half the interquartile range of the blocks' ratios, times the baseline.
     """
-    options = subject.options
+    subject = replace(subject, inputs=mixed(subject.inputs, subject.options.calls))
+    seconds = 0.0
     for session in (subject.session, subject.baseline_session):
-        time_calls(session, subject.inputs, 0, options.warmup_calls)
-    mine, base = _steadiest(subject)
+        seconds += float(np.median(time_calls(session, subject.inputs, 0, subject.options.warmup_calls))) / 1e3
+    blocks = int(ATTEMPT_S / (seconds * subject.options.calls))
+    options = replace(subject.options, blocks=min(subject.options.blocks, max(FEWEST, blocks)))
+    mine, base = _steadiest(replace(subject, options=options))
     return {
         name: _measurement(_by_block(mine, percentile), _by_block(base, percentile))
         for name, percentile in (("latency_p50_ms", 50), ("latency_p95_ms", 95))
     }
+
+
+def mixed(inputs: Inputs, calls: int) -> Inputs:
+    """In an order in which each `calls` neighbours, those of a block, have short and long sequences alike: else the
+    longest of a block, not the model, decides its percentile.
+    """
+    if inputs.lengths is None:
+        return inputs
+    order, groups = np.argsort(inputs.lengths, kind="stable"), max(1, len(inputs) // calls)
+    return inputs[np.concatenate([order[group::groups][:calls] for group in range(groups)])]
 
 
 def _measurement(mine: np.ndarray, base: np.ndarray) -> Measurement:

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score
 
 from autoopt.core.inputs import Inputs
 from autoopt.measurements import FACTS, MEASURES, Options, Subject
+from autoopt.measurements.latency import mixed
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import RUNTIMES
 from autoopt.tasks import Task
@@ -129,6 +130,28 @@ def test_an_unsteady_measurement_is_taken_again_and_the_steadiest_kept(subject: 
     found = MEASURES["latency"].take(replace(subject, session=noisy_at_first, options=options))
     assert next(calls) > 20 + 5 * 40, "it was not taken again"
     assert found["latency_p95_ms"].value < 2.0
+
+
+def test_every_block_has_short_and_long_sentences(sentences: Task) -> None:
+    inputs = mixed(sentences.validation.inputs.numpy(), 12)
+    assert inputs.lengths is not None
+    means = inputs.lengths.reshape(-1, 12).mean(1)
+    before = np.asarray(sentences.validation.inputs.lengths).reshape(-1, 12).mean(1)
+    assert np.ptp(means) < 1.5 < np.ptp(before)
+    assert sorted(inputs.lengths) == sorted(sentences.validation.inputs.lengths.tolist())  # type: ignore[union-attr]
+
+
+def test_a_slow_model_takes_fewer_blocks(subject: Subject) -> None:
+    calls: list[int] = []
+
+    def slower(inputs: Inputs) -> np.ndarray:
+        calls.append(len(inputs))
+        time.sleep(0.01)
+        return subject.session(inputs)
+
+    options = Options(blocks=30, calls=10, warmup_calls=3, attempts=1)
+    MEASURES["latency"].take(replace(subject, session=slower, baseline_session=slower, options=options))
+    assert 2 * 8 * 10 <= len(calls) - 6 <= 2 * 11 * 10, "two seconds, not six"
 
 
 def test_throughput_counts_all_clients(subject: Subject) -> None:
