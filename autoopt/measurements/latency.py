@@ -27,7 +27,7 @@ def latency(subject: Subject) -> dict[str, Measurement]:
     subject = replace(subject, inputs=mixed(subject.inputs, subject.options.calls))
     seconds = 0.0
     for session in (subject.session, subject.baseline_session):
-        seconds += float(np.median(time_calls(session, subject.inputs, 0, subject.options.warmup_calls))) / 1e3
+        seconds += float(np.median(time_calls(session, subject.inputs, 0, max(1, subject.options.warmup_calls)))) / 1e3
     blocks = int(ATTEMPT_S / (seconds * subject.options.calls))
     options = replace(subject.options, blocks=min(subject.options.blocks, max(FEWEST, blocks)))
     mine, base = _steadiest(replace(subject, options=options))
