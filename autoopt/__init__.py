@@ -1,7 +1,42 @@
-"""autoopt: overnight search for the best deployable version of a PyTorch model."""
+"""autoopt: overnight search for the best deployable version of a PyTorch model.
+
+import autoopt
+
+study = autoopt.optimize(autoopt.Task(model=..., train=..., validation=..., test=...), hours=1)
+study.champion, study.trials()
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from autoopt.core.errors import ArtifactError, AutooptError, ConfigError, TrialError
 
-__all__ = ["ArtifactError", "AutooptError", "ConfigError", "TrialError", "__version__"]
+if TYPE_CHECKING:
+    from autoopt.api import Champion, Study, optimize
+    from autoopt.tasks.custom import UserTask as Task
+
+__all__ = [
+    "ArtifactError",
+    "AutooptError",
+    "Champion",
+    "ConfigError",
+    "Study",
+    "Task",
+    "TrialError",
+    "__version__",
+    "optimize",
+]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported when it is asked for: `autoopt --help` does not wait for it."""
+    if name == "Task":
+        from autoopt.tasks.custom import UserTask
+
+        return UserTask
+    if name in ("Champion", "Study", "optimize"):
+        from autoopt import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'autoopt' has no attribute {name!r}")

@@ -88,7 +88,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         task=task,
         task_options=_task_options(task, _section(raw, "task")),
         teacher=_teacher(_section(raw, "teacher")),
-        space=read_space(_section(raw, "space")),
+        space=read_space(_section(raw, "space"), own_students=task == "custom"),
         kpis=parse_kpis(_section(raw, "kpis"), FACTS),
         sampler=sampler["name"],
         sampler_options=_sampler_options(sampler),
@@ -167,7 +167,7 @@ def _teacher(raw: Mapping[str, Any]) -> TeacherOptions:
         raise ConfigError(f"teacher.model={model!r}: a folder, or a name on the Hugging Face hub is allowed")
     for key in ("epochs", "batch_size"):
         if key in rest:
-            rest[key] = whole(f"teacher.{key}", rest[key], 2 if key == "batch_size" else 1)
+            rest[key] = whole(f"teacher.{key}", rest[key], 2 if key == "batch_size" else 0)
     for key in ("learning_rate", "weight_decay", "head_factor", "label_smoothing", "clip"):
         if rest.get(key) is not None:
             above_zero = key not in ("weight_decay", "label_smoothing")

@@ -1,6 +1,6 @@
 """The space of a configuration against the tables: which names there are, and which knob is asked under which."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from autoopt.core.errors import ConfigError
@@ -15,11 +15,16 @@ from autoopt.training.optimizers import OPTIMIZERS
 from autoopt.training.schedules import SCHEDULES
 
 
-def read_space(raw: Mapping[str, Any]) -> Space:
-    """Check a space, and every name in it. Raises ConfigError."""
-    space = parse_space(raw, needs())
+def read_space(raw: Mapping[str, Any], *, own_students: bool) -> Space:
+    """Check a space, and every name in it. Raises ConfigError. `own_students`: the task may bring students of its own
+    along, whose names are not known yet, and which have a width.
+    """
+    named = raw.get("student") or ()
+    own = {str(name) for name in ([named] if isinstance(named, str) else named)} - set(STUDENTS)
+    own = own if own_students else set()
+    space = parse_space(raw, needs(own))
     tables: dict[str, Mapping[str, Any]] = {
-        "student": STUDENTS,
+        "student": {**STUDENTS, **dict.fromkeys(own)},
         "pruning": METHODS,
         "vocabulary": dict.fromkeys(("cut", "full")),
         "optimizer": OPTIMIZERS,
@@ -52,7 +57,7 @@ def _check_depth(space: Space) -> None:
         raise ConfigError("space.pruning=depth keeps as many layers as space.layers says: type space.layers=[1,2]")
 
 
-def needs() -> dict[str, tuple[str, frozenset[str]]]:
+def needs(own: Collection[str] = ()) -> dict[str, tuple[str, frozenset[str]]]:
     """Which knob is asked under which choices of its parent: gathered from the rows of the tables."""
     tables: dict[str, Mapping[str, Any]] = {
         "student": STUDENTS,
@@ -64,4 +69,5 @@ def needs() -> dict[str, tuple[str, frozenset[str]]]:
     for parent, table in tables.items():
         for name in {knob for row in table.values() for knob in row.knobs}:
             found[name] = (parent, frozenset(choice for choice, row in table.items() if name in row.knobs))
+    found["width"] = ("student", found["width"][1] | frozenset(own))
     return found

@@ -38,7 +38,7 @@ class Bench:
     open_session: Callable[[Path], Session]
     baseline_path: Path
     baseline_session: Session
-    baseline_predictions: np.ndarray
+    baseline_outputs: np.ndarray
     measuring: Options
     conditions: Mapping[str, Any]
     """Under which measurements are comparable: runtime, threads, CPU, versions. Plain JSON values."""
@@ -60,7 +60,7 @@ def run_trial(
     recipe, clock, inputs = draft.recipe, draft.clock, bench.task.validation.inputs[:PARITY_BATCH]
     torch.manual_seed(bench.seed)
     with clock("structure"):
-        pruned = prune(build_student(recipe, bench), recipe, bench.task)
+        pruned = prune(build_student(bench.task, bench.teacher, recipe), recipe, bench.task)
         structure = open_structure(pruned.model, inputs, bench.structures)
         draft.facts["structure"] = structure.name
     with clock("screen"):
@@ -149,9 +149,11 @@ def artifact_path(folder: Path, recipe: Recipe) -> Path:
     return folder / f"{recipe.fingerprint}.onnx"
 
 
-def build_student(recipe: Recipe, bench: Bench) -> nn.Module:
-    """The teacher made smaller, or an architecture of its own."""
-    return STUDENTS[recipe.student].build(bench.task.signature, bench.teacher, recipe)
+def build_student(task: Task, teacher: nn.Module, recipe: Recipe) -> nn.Module:
+    """The teacher made smaller, an architecture of ours, or one that the task brings along."""
+    if recipe.student in task.own_students:
+        return task.own_students[recipe.student](recipe.width or 1.0)
+    return STUDENTS[recipe.student].build(task.signature, teacher, recipe)
 
 
 def prune(student: nn.Module, recipe: Recipe, task: Task) -> Pruned:
@@ -181,6 +183,7 @@ def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:
         baseline_session=bench.baseline_session,
         inputs=bench.task.validation.inputs.numpy(),
         targets=bench.task.validation.targets.numpy(),
-        baseline_predictions=bench.baseline_predictions,
+        metric=bench.task.goal.metric,
+        baseline_outputs=bench.baseline_outputs,
         options=bench.measuring,
     )

@@ -121,8 +121,8 @@ def test_checking_leaves_no_folder_behind(outputs: str, tmp_path: Path) -> None:
 
 
 WRONG = [
-    ("task=digit", "unknown task 'digit'. Did you mean 'digits'? Known: digits, fashion"),
-    ("space=ful", "unknown space 'ful'. Known: digits, fashion, intents, quantize_only"),
+    ("task=digit", "unknown task 'digit'. Did you mean 'digits'? Known: custom, digits, fashion"),
+    ("space=ful", "unknown space 'ful'. Known: custom, digits, fashion, intents, quantize_only"),
     ("sampler=tpee", "unknown sampler 'tpee'. Did you mean 'tpe'?"),
     ("budget=overnite", "unknown budget 'overnite'. Did you mean 'overnight'?"),
     ("experiment=nothing", "unknown experiment 'nothing'"),

@@ -24,8 +24,9 @@ ALLOWED = {
     | MEMBERS
     | VIEWS
     | {"training", "pipeline", "compose", "config", "champion", "commands"},
+    "api": FREE | MEMBERS | VIEWS | {"compose", "config", "commands"},
     "__main__": {"cli"},
-    "__init__": FREE,
+    "__init__": FREE | {"api", "tasks"},
 }
 FORBIDDEN = {
     "compose": {"torch", "optuna", "mlflow", "onnx", "onnxruntime"},

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,21 @@ def test_the_figures_are_those_of_the_committed_run() -> None:
     shown = [line for line in README.splitlines() if re.match(r"   \d  ", line)]
     assert len(shown) == 6
     assert all(line in transcript.splitlines() for line in shown)
+
+
+def test_the_example_of_ones_own_model_runs_as_written(tmp_path: Path) -> None:
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "def build" in block)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    (tmp_path / "my_module.py").write_text(code)
+    for command in re.findall(r"^autoopt .*my_module.*$", README, re.MULTILINE):
+        ran = subprocess.run(
+            [sys.executable, "-m", "autoopt", *words(command.partition("#")[0].strip())[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert ran.returncode == 0, ran.stderr
+    document = json.loads(ran.stdout.splitlines()[-1])
+    assert document["champion"]["test"]["passed"] in (True, False)
+    assert document["champion"]["ratios"]["size_mb"] <= 0.5

@@ -10,6 +10,7 @@ from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Evaluation
 from autoopt.tasks import Task
+from autoopt.tasks.goal import CLASSIFICATION
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "torch-pruning", "optuna", "numpy")
 
@@ -48,7 +49,7 @@ def make_card(
             "name": "logits",
             "shape": ["batch", task.classes],
             "dtype": "float32",
-            "meaning": "argmax over axis 1 is the class",
+            "meaning": "argmax over axis 1 is the class" if task.goal.kind == CLASSIFICATION else "the numbers",
         },
         "recipe": recipe.to_dict(),
         "recipe_fingerprint": recipe.fingerprint,

@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna import Study
 
-from autoopt.core.kpi import QUALITY, Kpi, Measurement
+from autoopt.core.kpi import Kpi, Measurement
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import Session
 from autoopt.tasks import Task
@@ -40,21 +40,22 @@ def final_exam(
         return taken
     targets = task.test.targets.numpy()
     mine, base = (predict(open_session(model), task.test.inputs.numpy()) for model in (path, baseline_path))
-    measured = Measurement(float((mine == targets).mean()), float((base == targets).mean()))
+    metric = task.goal.metric
+    measured = Measurement(float(metric.score(mine, targets)), float(metric.score(base, targets)))
     broken = [
         f"{kpi.name}.{kind}"
         for kpi in kpis
-        if kpi.name == QUALITY
+        if kpi.name == metric.name
         for kind, v in kpi.violations(measured).items()
         if v > 0
     ]
     assert measured.baseline is not None
     result = {
-        "quality": QUALITY,
+        "quality": metric.name,
         "value": measured.value,
         "baseline": measured.baseline,
         "drop": measured.baseline - measured.value,
-        "agreement_with_baseline": float((mine == base).mean()),
+        "agreement_with_baseline": float((mine.argmax(1) == base.argmax(1)).mean()),
         "size": len(targets),
         "passed": not broken,
         "broken": broken,

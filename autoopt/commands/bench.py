@@ -16,37 +16,49 @@ from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.errors import ArtifactError, ConfigError
+from autoopt.core.metric import QUALITIES
 from autoopt.core.recipe import BASELINE, TEACHER
 from autoopt.core.space import Space, restrict, typical, values
 from autoopt.measurements.quality import predict
-from autoopt.pipeline import Bench
+from autoopt.pipeline import Bench, build_student
 from autoopt.quantization import offered
 from autoopt.runtimes import RUNTIMES, Session
 from autoopt.runtimes.export import export
-from autoopt.students import STUDENTS
 from autoopt.tasks import TASKS, Task
+from autoopt.tasks.checks import check_task
 from autoopt.training.lessons import Library
 
 
 def load_task(settings: Settings) -> Task:
-    """Also sets torch's threads. Raises ConfigError where the space names a student that does not take its inputs."""
-    torch.set_num_threads(settings.threads)
+    """Raises ConfigError."""
     build = TASKS[settings.task]
     model = {"model": settings.teacher.model} if "model" in signature(build).parameters else {}
-    task = build(**settings.task_options, **model)
+    return build(**settings.task_options, **model)
+
+
+def check(settings: Settings, task: Task) -> None:
+    """Whether task, space and KPIs fit together. Also sets torch's threads. Raises ConfigError."""
+    torch.set_num_threads(settings.threads)
+    students = (TEACHER, *task.students)
     for student in values(settings.space.knobs["student"]):
-        if student != TEACHER and student not in task.students:
+        if student not in students:
+            raise ConfigError(f"space.student={student!r} does not fit task {task.name}: {', '.join(students)} do")
+    metric = task.goal.metric.name
+    for kpi in settings.kpis:
+        if kpi.name in QUALITIES and kpi.name != metric:
+            preset = "kpis=regression, or " if metric == "r2" else ""
             raise ConfigError(
-                f"space.student={student!r} does not fit task {task.name}: {', '.join((TEACHER, *task.students))} do"
+                f"kpis.{kpi.name}: the metric of task {task.name} is {metric}: type {preset}"
+                f"'~kpis.{kpi.name}' kpis.{metric}.objective=true kpis.{metric}.max_drop=0.02"
             )
-    return task
+    check_task(task)
 
 
 def narrow(settings: Settings, task: Task) -> Space:
     """The space with, for each student, the quantization schemes that change something in it. Raises ConfigError."""
     teacher = task.build_teacher()
     schemes = {
-        str(name): offered(STUDENTS[str(name)].build(task.signature, teacher, typical(settings.space, str(name))))
+        str(name): offered(build_student(task, teacher, typical(settings.space, str(name))))
         for name in values(settings.space.knobs["student"])
     }
     return restrict(settings.space, schemes)
@@ -70,7 +82,7 @@ def make_bench(settings: Settings, task: Task, teacher: nn.Module, weights: str)
         open_session=open_session,
         baseline_path=baseline,
         baseline_session=session,
-        baseline_predictions=predict(session, task.validation.inputs.numpy()),
+        baseline_outputs=predict(session, task.validation.inputs.numpy()),
         measuring=settings.measuring,
         conditions=_conditions(settings),
         seed=settings.seed,

@@ -47,6 +47,7 @@ def doctor(settings: Settings) -> int:
         "memory": _memory,
         "disk": partial(_disk, settings.outputs),
         "configuration": partial(_configuration, settings),
+        "teacher": partial(_teacher, settings),
         "tracking": partial(_tracking, settings),
         "a tiny trial": _tiny_trial,
     }
@@ -127,10 +128,11 @@ def _disk(outputs: Path) -> Finding:
 
 
 def _configuration(settings: Settings) -> Finding:
-    from autoopt.commands.bench import load_task, narrow
+    from autoopt.commands.bench import check, load_task, narrow
 
     try:
         task = load_task(settings)
+        check(settings, task)
         narrow(settings, task)
     except AutooptError as error:
         return Finding(ERROR, str(error), "see autoopt --cfg")
@@ -138,6 +140,31 @@ def _configuration(settings: Settings) -> Finding:
     return Finding(
         OK, f"task {task.name} ({splits}), study {settings.study}, KPIs {', '.join(kpi.name for kpi in settings.kpis)}"
     )
+
+
+def _teacher(settings: Settings) -> Finding:
+    """Loaded, looked at and exported, where that takes no training."""
+    from autoopt.commands.bench import load_task
+    from autoopt.runtimes import RUNTIMES
+    from autoopt.runtimes.export import export
+    from autoopt.runtimes.parity import check_parity
+    from autoopt.tasks.checks import check_teacher
+    from autoopt.training.loop import Hooks
+    from autoopt.training.teacher import load_teacher, needs_training
+
+    task = load_task(settings)
+    if needs_training(task, settings.teacher):
+        return Finding(OK, "trained by the first search, then kept")
+    try:
+        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
+        check_teacher(task, teacher)
+        with tempfile.TemporaryDirectory() as folder:
+            path, inputs = Path(folder) / "teacher.onnx", task.validation.inputs[:64]
+            exporter = export(teacher, inputs, path)
+            parity = check_parity(teacher, RUNTIMES[settings.runtime](path, 1), inputs)
+    except AutooptError as error:
+        return Finding(ERROR, str(error), "a search would stop here")
+    return Finding(OK, f"exported by {exporter}, off by {parity['parity_max_abs']:.1g} at most")
 
 
 def _tracking(settings: Settings) -> Finding:

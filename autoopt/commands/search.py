@@ -13,7 +13,7 @@ import yaml
 
 from autoopt.champion.card import make_card
 from autoopt.champion.package import crown
-from autoopt.commands.bench import load_task, make_bench, narrow
+from autoopt.commands.bench import check, load_task, make_bench, narrow
 from autoopt.commands.conclude import read_outcome, tell, write_report
 from autoopt.commands.first import first_recipes
 from autoopt.commands.logs import log_to
@@ -34,6 +34,7 @@ from autoopt.search.screening import Gate
 from autoopt.search.search import Search, Watch
 from autoopt.search.study import DATABASE, IDENTITY, check_same, lock_study, open_study
 from autoopt.tasks import Task
+from autoopt.tasks.checks import check_teacher
 from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint
 
@@ -43,7 +44,12 @@ log = logging.getLogger(__name__)
 def search(settings: Settings) -> int:
     """Search, score, log and export. Prints the table and, as the last line of stdout, the JSON document."""
     _refuse_early(settings)
-    task = load_task(settings)
+    return run(settings, load_task(settings))
+
+
+def run(settings: Settings, task: Task) -> int:
+    """The search of a task that was loaded."""
+    check(settings, task)
     space = narrow(settings, task)
     with lock_study(settings.folder, settings.study), StopSignal() as stop:
         display = Display(settings.study, settings.kpis, settings.budget.hours, settings.budget.trials)
@@ -56,6 +62,7 @@ def search(settings: Settings) -> int:
         except Interrupted:
             display.say("stopped before the study began, while the teacher was trained")
             return stop.exit_code
+        check_teacher(task, teacher)
         weights = module_fingerprint(teacher)
         identity = fingerprint(settings, task, weights)
         study = open_study(settings.folder, settings.study, settings.kpis, identity)
@@ -69,7 +76,7 @@ def search(settings: Settings) -> int:
         watch = Watch(
             display.on_start, partial(_keep, bench, settings, work), partial(_on_end, settings, display, view)
         )
-        run = Search(
+        job = Search(
             study=study,
             space=space,
             kpis=settings.kpis,
@@ -82,7 +89,7 @@ def search(settings: Settings) -> int:
             should_stop=hooks.should_stop,
         )
         with display:
-            stopped_by = run_search(run)
+            stopped_by = run_search(job)
         if stopped_by != "interrupt":  # what it holds may serve the siblings that the stop has cost
             shutil.rmtree(work, ignore_errors=True)
         _conclude(settings, study, bench, view)

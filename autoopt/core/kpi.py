@@ -43,9 +43,6 @@ class Measurement:
 
 Measurements = Mapping[str, Measurement]
 
-QUALITY = "accuracy"
-"""The measurement that learning curves foretell."""
-
 
 @dataclass(frozen=True)
 class Kpi:

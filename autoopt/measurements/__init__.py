@@ -1,6 +1,7 @@
 """Measurements: numbers with a name and a unit, taken from an artifact on a runtime, beside the baseline's.
 
-A member is `(Subject) -> {name: Measurement}`; one function may give several names. FACTS holds the unit and
+A member is `(Subject) -> {name: Measurement}`; one function may give several names, and quality gives the one that is
+the task's metric. FACTS holds the unit and
 direction of each, and whether the structure alone decides it (then it is taken once a structure, before training).
 Add one = one file (or function), one line here, its name in conf/kpis where it is to decide.
 """
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from autoopt.core.kpi import Facts, Measurement
 from autoopt.measurements.latency import latency
-from autoopt.measurements.quality import accuracy
+from autoopt.measurements.quality import quality
 from autoopt.measurements.size import size
 from autoopt.measurements.subject import Options, Subject
 from autoopt.measurements.throughput import throughput
@@ -36,7 +37,12 @@ class Measure:
 
 MEASURES: dict[str, Measure] = {
     "quality": Measure(
-        accuracy, {"accuracy": Facts("share", True, "share of the validation split classified right, one input a call")}
+        quality,
+        {
+            "accuracy": Facts("share", True, "share of the validation split classified right, one input a call"),
+            "r2": Facts("R2", True, "of a regression: coefficient of determination on the validation split, at most 1"),
+            "quality": Facts("score", True, "a metric of the task's own on the validation split, higher is better"),
+        },
     ),
     "size": Measure(
         size,

@@ -7,15 +7,16 @@ from autoopt.core.kpi import Measurement
 from autoopt.measurements.subject import Run, Subject
 
 
-def accuracy(subject: Subject) -> dict[str, Measurement]:
-    """Share of inputs whose class is right."""
-    predicted = predict(subject.session, subject.inputs)
-    right, baseline_right = (float((p == subject.targets).mean()) for p in (predicted, subject.baseline_predictions))
-    return {"accuracy": Measurement(right, baseline_right)}
+def quality(subject: Subject) -> dict[str, Measurement]:
+    """The task's metric, under its name."""
+    score = subject.metric.score
+    outputs = (predict(subject.session, subject.inputs), subject.baseline_outputs)
+    mine, base = (float(score(found, subject.targets)) for found in outputs)
+    return {subject.metric.name: Measurement(mine, base)}
 
 
 def predict(session: Run, inputs: Inputs) -> np.ndarray:
-    """Class ids (n,). One input a call, as it is served: dynamic quantization takes its ranges from the whole batch,
-    so larger
-    batches would score another model."""
-    return np.array([session(inputs[i : i + 1]).argmax() for i in range(len(inputs))])
+    """Outputs (n, k). One input a call, as it is served: dynamic quantization takes its ranges from the whole batch, so
+    that larger batches would score another model.
+    """
+    return np.concatenate([session(inputs[i : i + 1]) for i in range(len(inputs))])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from autoopt.core.inputs import Inputs
+from autoopt.core.metric import Metric
 
 Run = Callable[[Inputs], np.ndarray]
 
@@ -29,7 +30,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """An artifact and the baseline. `inputs` hold numpy arrays; `targets` (n,) are class ids."""
+    """An artifact and the baseline. `inputs` hold numpy arrays; `targets` are what the metric compares with."""
 
     path: Path
     float_path: Path
@@ -39,6 +40,7 @@ class Subject:
     baseline_session: Run
     inputs: Inputs
     targets: np.ndarray
-    baseline_predictions: np.ndarray
-    """The baseline's class ids (n,) on `inputs`."""
+    metric: Metric
+    baseline_outputs: np.ndarray
+    """The baseline's outputs (n, k) on `inputs`."""
     options: Options

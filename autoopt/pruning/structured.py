@@ -6,6 +6,7 @@ from typing import Any
 
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
@@ -23,7 +24,10 @@ def structured_taylor(model: nn.Module, inputs: Inputs, targets: Tensor, amount:
     """Remove the channels whose loss would change least, to first order (Molchanov et al. 2019, arXiv:1906.10771)."""
     model.eval()
     model.zero_grad()
-    nn.functional.cross_entropy(model(*inputs), targets).backward()
+    outputs = model(*inputs)
+    numbers = targets.is_floating_point()
+    loss = F.mse_loss(outputs, targets.reshape(outputs.shape)) if numbers else F.cross_entropy(outputs, targets)
+    loss.backward()
     pruned = _prune(model, inputs, tp.importance.GroupTaylorImportance(), amount)
     model.zero_grad()
     return pruned

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoopt.core.errors import BAR, CURVE, STRUCTURE, Screened
-from autoopt.core.kpi import QUALITY, Kpi, Measurements
+from autoopt.core.kpi import Kpi, Measurements
+from autoopt.core.metric import BOUNDED, QUALITIES
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import COMPLETE, Trial
 from autoopt.search.rules import Rules
@@ -34,40 +35,45 @@ class Gate:
             refuse_broken_bounds(self.kpis, measurements)
         bar, baseline = self.bar(measurements), self._baseline_quality()
         if self.rules.bar and bar is not None and baseline is not None and bar > baseline + self.rules.margin:
-            raise Screened(BAR, _too_high(bar, baseline + self.rules.margin))
+            raise Screened(BAR, _too_high(quality_name(self.kpis), bar, baseline + self.rules.margin))
 
     def bar(self, measurements: Measurements) -> float | None:
         """The least quality with which the trial could still matter; None where nothing says so."""
         baseline = self._baseline_quality()
-        quality = next((kpi for kpi in self.kpis if kpi.name == QUALITY), None)
+        quality = next((kpi for kpi in self.kpis if kpi.name in QUALITIES), None)
         if quality is None or baseline is None:
             return None
-        bound = quality.least(self.trials[0].measurements[QUALITY])
+        bound = quality.least(self.trials[0].measurements[quality.name])
         rivals = strongest_rival(self.kpis, self.trials, measurements) if self.rules.bar else None
         return max((b for b in (bound, rivals) if b is not None), default=None)
 
     def after_epoch(self, measurements: Measurements, curve: Sequence[float]) -> None:
         """While training. Raises Screened where even an optimistic estimate of the final quality is below the bar."""
-        epochs = self.recipe.epochs
-        if not self.rules.screens or len(curve) >= epochs:
+        epochs, quality = self.recipe.epochs, quality_name(self.kpis)
+        if not self.rules.screens or len(curve) >= epochs or quality not in BOUNDED:
             return
         bar = self.bar(measurements)
         if bar is None:
             return
         estimate = upper_estimate(curve, epochs, learning_curves(self.trials, self.recipe))
         if estimate < bar:
-            reached = f"{QUALITY} {max(curve):.4f} after epoch {len(curve)} of {epochs}"
+            reached = f"{quality} {max(curve):.4f} after epoch {len(curve)} of {epochs}"
             raise Screened(CURVE, f"{reached} foretells at most {estimate:.4f}, it needs {bar:.4f} to matter")
 
     def _baseline_quality(self) -> float | None:
-        measured = self.trials[0].measurements.get(QUALITY) if self.trials else None
+        measured = self.trials[0].measurements.get(quality_name(self.kpis)) if self.trials else None
         return None if measured is None else measured.baseline
 
 
-def _too_high(bar: float, expected: float) -> str:
+def quality_name(kpis: Sequence[Kpi]) -> str:
+    """The KPI that is the task's quality; '' where there is none."""
+    return next((kpi.name for kpi in kpis if kpi.name in QUALITIES), "")
+
+
+def _too_high(quality: str, bar: float, expected: float) -> str:
     if bar == math.inf:
-        return f"a feasible trial is better in every objective already: no {QUALITY} would matter"
-    return f"needs {QUALITY} {bar:.4f} to matter, at most {expected:.4f} is expected (the baseline + search.margin)"
+        return f"a feasible trial is better in every objective already: no {quality} would matter"
+    return f"needs {quality} {bar:.4f} to matter, at most {expected:.4f} is expected (the baseline + search.margin)"
 
 
 def refuse_broken_bounds(kpis: Sequence[Kpi], measurements: Measurements) -> None:
@@ -91,7 +97,7 @@ def strongest_rival(kpis: Sequence[Kpi], trials: Sequence[Trial], measurements: 
     """
     objectives = [kpi for kpi in kpis if kpi.objective]
     known = [kpi for kpi in objectives if kpi.of_structure]
-    if any(not kpi.of_structure and kpi.name != QUALITY for kpi in objectives):
+    if any(not kpi.of_structure and kpi.name not in QUALITIES for kpi in objectives):
         return None
     if any(kpi.name not in measurements for kpi in known):
         return None  # not measured yet
@@ -103,7 +109,9 @@ def strongest_rival(kpis: Sequence[Kpi], trials: Sequence[Trial], measurements: 
         theirs = [kpi.loss(trial.measurements[kpi.name]) for kpi in known]
         if all(a <= b for a, b in zip(theirs, mine, strict=True)):
             counts = len(known) < len(objectives)
-            rivals.append(trial.measurements[QUALITY].value if counts else math.inf if theirs != mine else -math.inf)
+            rivals.append(
+                trial.measurements[quality_name(kpis)].value if counts else math.inf if theirs != mine else -math.inf
+            )
     return max(rivals, default=None)
 
 

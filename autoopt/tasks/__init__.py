@@ -6,6 +6,7 @@ where it has one. It raises ConfigError where they are wrong. Add one = one file
 
 from collections.abc import Callable
 
+from autoopt.tasks.custom import custom
 from autoopt.tasks.digits import digits
 from autoopt.tasks.fashion import fashion
 from autoopt.tasks.intents import intents
@@ -17,4 +18,5 @@ TASKS: dict[str, Callable[..., Task]] = {
     "fashion": fashion,
     "digits": digits,
     "intents": intents,
+    "custom": custom,
 }

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from autoopt.core.inputs import Inputs
 from autoopt.core.signature import Signature, Tokens
+from autoopt.tasks.goal import CLASSES, Goal
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Inputs of n rows as the model takes them, targets (n,) int64 class ids."""
+    """Inputs of n rows as the model takes them; targets (n,) int64 class ids, or (n, k) float32 of a regression."""
 
     inputs: Inputs
     targets: Tensor
@@ -29,6 +30,14 @@ def single(inputs: Tensor, targets: Tensor) -> Split:
 
 
 @dataclass(frozen=True, eq=False)
+class Fit:
+    run: Callable[[nn.Module], None]
+    """Trains the module in place."""
+    source: str
+    """A fingerprint of what it does: another one trains another teacher."""
+
+
+@dataclass(frozen=True, eq=False)
 class Task:
     """What to learn. Students see `train`; the search reads `validation`; `test` is read once, by the final exam."""
 
@@ -37,6 +46,7 @@ class Task:
     validation: Split
     test: Split
     classes: int
+    """How many outputs a model has: the classes, or the numbers of a regression."""
     build_teacher: Callable[[], nn.Module]
     """The teacher's architecture with fresh weights: a module from (n, ...) inputs to (n, classes) logits."""
     students: tuple[str, ...]
@@ -50,6 +60,13 @@ class Task:
     cached.
     """
 
+    goal: Goal = CLASSES
+    own_students: Mapping[str, Callable[[float], nn.Module]] = field(default_factory=dict)
+    """Architectures that the task brings along, besides STUDENTS: `(width) -> module`."""
+    trained: bool = False
+    """True where `build_teacher` gives a trained module."""
+    fit: Fit | None = None
+    """Trains the teacher in the place of our loop."""
     tokens: Tokens | None = None
     """Of a task of text."""
     files: Mapping[str, bytes] = field(default_factory=dict)

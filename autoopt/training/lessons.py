@@ -15,6 +15,7 @@ from torch import Tensor
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.tasks import Split, Task
+from autoopt.tasks.goal import CLASSES, CLASSIFICATION, Goal
 
 EXPORTED_BATCH = 32
 
@@ -23,10 +24,11 @@ Run = Callable[[Inputs], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Lessons:
-    """Rows, and the teacher's logits on them (n, classes)."""
+    """Rows, and the teacher's outputs on them (n, classes)."""
 
     split: Split
     logits: Tensor
+    goal: Goal = CLASSES
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class Library:
 
     def _train(self) -> Lessons:
         logits = self._kept("logits", "", lambda: {"logits": self._label(self.task.train.inputs)})
-        return Lessons(self.task.train, torch.from_numpy(logits["logits"]))
+        return Lessons(self.task.train, torch.from_numpy(logits["logits"]), self.task.goal)
 
     def _part(self, number: int) -> Lessons:
         if self.task.transfer is None:
@@ -70,7 +72,8 @@ class Library:
         kept = {name: torch.from_numpy(array) for name, array in self._kept("transfer", f"-{number}", made).items()}
         logits, lengths = kept.pop("logits"), kept.pop("lengths of it", None)
         inputs = Inputs(kept, lengths, self.task.train.inputs.sequences)
-        return Lessons(Split(inputs, logits.argmax(1)), logits)
+        labels = logits.argmax(1) if self.task.goal.kind == CLASSIFICATION else logits
+        return Lessons(Split(inputs, labels), logits, self.task.goal)
 
     def _label(self, inputs: Inputs) -> np.ndarray:
         run, order = self.open_teacher(), by_length(inputs)
@@ -110,4 +113,4 @@ def _joined(lessons: list[Lessons], task: Task) -> Lessons:
     lengths = [part.lengths for part in parts if part.lengths is not None]
     inputs = Inputs(arrays, torch.cat(lengths) if lengths else None, parts[0].sequences)
     targets = torch.cat([lesson.split.targets for lesson in lessons])
-    return Lessons(Split(inputs, targets), torch.cat([lesson.logits for lesson in lessons]))
+    return Lessons(Split(inputs, targets), torch.cat([lesson.logits for lesson in lessons]), task.goal)

@@ -13,6 +13,7 @@ from autoopt.core.inputs import Inputs
 from autoopt.core.recipe import Recipe
 from autoopt.pruning import Pruned
 from autoopt.tasks import Split
+from autoopt.tasks.goal import CLASSES, Goal
 from autoopt.training.distillation import distillation_loss
 from autoopt.training.lessons import Lessons, by_length
 from autoopt.training.optimizers import OPTIMIZERS
@@ -93,7 +94,7 @@ def train(
         _set_mode(model, optimizer, training=False)
         if row.averages:
             _recalibrate(model, lessons.split, batch_size, generator)
-        quality = module_quality(model, validation)
+        quality = module_quality(model, validation, lessons.goal)
         curve.append(quality)
         hooks.on_epoch(epoch + 1, quality)
         if epoch / recipe.epochs >= pruned.settled_at and quality > best:
@@ -135,6 +136,7 @@ def _loss(model: nn.Module, lessons: Lessons, recipe: Recipe, index: Tensor, lab
         temperature=recipe.temperature or 1.0,
         weight=recipe.distill_weight or 0.0,
         label_smoothing=label_smoothing,
+        goal=lessons.goal,
     )
 
 
@@ -160,9 +162,8 @@ def _recalibrate(model: nn.Module, split: Split, batch_size: int, generator: tor
 
 
 @torch.no_grad()
-def module_quality(model: nn.Module, split: Split) -> float:
-    """Accuracy of a module in eval mode: for learning curves only, an artifact's quality is measured on its runtime."""
-    right = 0
-    for index in by_length(split.inputs).split(EVALUATION_BATCH):
-        right += int((model(*split.inputs[index]).argmax(1) == split.targets[index]).sum())
-    return right / len(split)
+def module_quality(model: nn.Module, split: Split, goal: Goal = CLASSES) -> float:
+    """The metric of a module in eval mode: for learning curves only, an artifact's is measured on its runtime."""
+    order = by_length(split.inputs)
+    outputs = torch.cat([model(*split.inputs[index]) for index in order.split(EVALUATION_BATCH)])
+    return float(goal.metric.score(outputs.numpy(), split.targets[order].numpy()))

@@ -42,7 +42,10 @@ class TeacherOptions:
 
 def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> nn.Module:
     """The task's teacher in eval mode. Raises ConfigError where weights do not fit, or nothing says how to get any."""
-    weights = options.checkpoint or task.weights or _trained(task, options, cache, seed, hooks)
+    weights = options.checkpoint or task.weights
+    if weights is None and not needs_training(task, options) and task.trained:
+        return task.build_teacher().eval()
+    weights = weights or _made(task, options, cache, seed, hooks)
     model = task.build_teacher()
     try:
         state = {
@@ -56,6 +59,12 @@ def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, ho
     return model.eval()
 
 
+def needs_training(task: Task, options: TeacherOptions) -> bool:
+    """Where no weights are given, nor a trained module: then the first search trains the teacher."""
+    weights = options.checkpoint or task.weights
+    return weights is None and (not task.trained or task.fit is not None or options.epochs > 0)
+
+
 def module_fingerprint(model: nn.Module) -> str:
     """sha256 over names and values of all weights, 16 hex digits."""
     digest = hashlib.sha256()
@@ -64,19 +73,37 @@ def module_fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _trained(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> Path:
+def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> Path:
     """Path of the trained teacher's weights, with a card beside it that says how good it is and how it was made."""
-    if options.epochs < 1:
+    if options.epochs < 1 and task.fit is None:
         raise ConfigError(
             f"task {task.name} ships no teacher: type teacher.checkpoint=FILE.safetensors, or teacher.epochs=N"
         )
     torch.manual_seed(seed)
     model = task.build_teacher()
-    how = {**asdict(options), "checkpoint": None, "seed": seed, "data": task.fingerprint, "architecture": repr(model)}
+    source = task.fit.source if task.fit else {**asdict(options), "checkpoint": None}
+    how = {"by": source, "seed": seed, "data": task.fingerprint, "architecture": repr(model)}
     name = f"{task.name}-{hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]}"
     path = cache / "teachers" / f"{name}.safetensors"
     if path.is_file():
         return path
+    curve: list[float] = []
+    if task.fit:
+        task.fit.run(model)
+    else:
+        curve = _train(model, task, options, seed, hooks)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, fresh)
+    fresh.replace(path)
+    quality = module_quality(model.eval(), task.validation, task.goal)
+    card = {**how, "curve": curve, f"validation_{task.goal.metric.name}": quality}
+    write_atomically(path.with_suffix(".json"), json.dumps(card, indent=2) + "\n")
+    return path
+
+
+def _train(model: nn.Module, task: Task, options: TeacherOptions, seed: int, hooks: Hooks) -> list[float]:
+    """By our own loop, without anybody to imitate."""
     recipe = Recipe(
         student="teacher",
         pruning="none",
@@ -91,15 +118,8 @@ def _trained(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks:
         distill_weight=0.0,
     )
     fine = Fine(options.label_smoothing, options.clip, options.head_factor)
-    lessons = Lessons(task.train, torch.zeros(len(task.train), task.classes))
-    curve = train(Pruned(model), lessons, task.validation, recipe, seed=seed, hooks=hooks, fine=fine)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    save_file(model.state_dict(), fresh)
-    fresh.replace(path)
-    card = {**how, "curve": curve, "validation_accuracy": module_quality(model, task.validation)}
-    write_atomically(path.with_suffix(".json"), json.dumps(card, indent=2) + "\n")
-    return path
+    lessons = Lessons(task.train, torch.zeros(len(task.train), task.classes), task.goal)
+    return train(Pruned(model), lessons, task.validation, recipe, seed=seed, hooks=hooks, fine=fine)
 
 
 def _line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score
 
 from autoopt.students import STUDENTS
 from autoopt.tasks import TASKS, Task
+from autoopt.tasks.checks import check_task
 from autoopt.tasks.fashion import DATA
 from autoopt.training.loop import Hooks, module_quality
 from autoopt.training.teacher import TeacherOptions, load_teacher
@@ -18,7 +19,9 @@ from tests.texts import load_text_task, make_encoder
 
 @pytest.fixture(scope="module", params=sorted(TASKS))
 def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Task]:
-    """Text comes from files: see tests/texts.py."""
+    """Text comes from files: see tests/texts.py; a task of one's own from a module."""
+    if request.param == "custom":
+        return partial(TASKS["custom"], factory="tests.tasks.test_custom:user")
     if request.param != "intents":
         return TASKS[request.param]  # type: ignore[no-any-return]
     encoder = make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
@@ -51,6 +54,7 @@ def test_the_teacher_maps_inputs_to_logits(task: Task) -> None:
 def test_students_are_known(task: Task) -> None:
     assert task.students
     assert set(task.students) <= set(STUDENTS)
+    check_task(task)
 
 
 def test_loading_twice_gives_the_same_data(load: Callable[[], Task], task: Task) -> None:

@@ -1,0 +1,75 @@
+"""From Python: `autoopt.optimize(task, kpis={...}, hours=...)`, the same search as the command line's."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.commands.search import run
+from autoopt.compose import compose_config
+from autoopt.config import parse_settings
+from autoopt.core.artifact import CARD, MODEL
+from autoopt.search.record import read_trials
+from autoopt.search.study import load_study
+from autoopt.tasks.custom import UserTask, from_user
+from autoopt.tasks.goal import CLASSIFICATION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Champion:
+    model: Path
+    """The ONNX file."""
+    card: Mapping[str, Any]
+    """What it is, what it measured beside the baseline, its final exam."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study on disk: `folder` holds what the README says."""
+
+    name: str
+    folder: Path
+
+    @property
+    def champion(self) -> Champion | None:
+        """None where no trial meets every bound and beats the baseline."""
+        card = self.folder / "champion" / CARD
+        return Champion(card.with_name(MODEL), json.loads(card.read_text())) if card.is_file() else None
+
+    def trials(self) -> "pd.DataFrame":
+        """One row a trial: number, state, reason, sibling_of, the recipe's fields, measurements and their ratios."""
+        import pandas as pd  # a second to import
+
+        rows = []
+        for trial in read_trials(load_study(self.folder, self.name)):
+            row: dict[str, Any] = {"trial": trial.number, "state": trial.state, "reason": trial.reason}
+            row |= {"sibling_of": trial.sibling_of, **trial.recipe.to_dict()}
+            row |= {name: m.value for name, m in trial.measurements.items()}
+            row |= {f"{name}_ratio": m.ratio for name, m in trial.measurements.items()}
+            rows.append(row)
+        return pd.DataFrame(rows).set_index("trial")
+
+
+def optimize(
+    task: UserTask,
+    kpis: Mapping[str, Mapping[str, Any]] | None = None,
+    hours: float | None = None,
+    overrides: Sequence[str] = (),
+) -> Study:
+    """Search for the best deployable version of the task's model, or go on with the search of the same study.
+
+    `kpis`: {name: {"objective": True, "max_drop": 0.01}}, in the place of the defaults; `overrides` as on the command
+    line, such as "study=mine", "budget.trials=40". Raises ConfigError.
+    """
+    words = ["task=custom"] if task.kind == CLASSIFICATION else ["task=custom", "kpis=regression"]
+    words += [] if hours is None else [f"budget.hours={hours}"]
+    raw = compose_config([*words, *overrides])
+    if kpis is not None:
+        raw["kpis"] = {name: dict(spec) for name, spec in kpis.items()}
+    settings = parse_settings(raw)
+    run(settings, from_user(task))
+    return Study(settings.study, settings.folder)

@@ -1,0 +1,20 @@
+"""What a task counts as good."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+CUSTOM = "quality"
+"""The measurement's name of a metric that the user wrote."""
+BOUNDED = ("accuracy", "r2")
+"""Metrics that never exceed 1, so that learning curves can be held against it."""
+QUALITIES = (*BOUNDED, CUSTOM)
+"""The measurements of which a task has one: what learning curves foretell and the final exam asks for."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`score(outputs, targets)`, numpy arrays (n, k) and (n,) or (n, k), is one number: higher is better."""
+
+    name: str
+    score: Callable[[Any, Any], float]

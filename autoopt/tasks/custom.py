@@ -1,0 +1,200 @@
+"""task=custom: the user's own model and data."""
+
+import copy
+import hashlib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoopt.core.errors import ConfigError
+from autoopt.core.inputs import Inputs
+from autoopt.core.metric import CUSTOM, Metric
+from autoopt.tasks.goal import CLASSES, CLASSIFICATION, KINDS, METRICS, NUMBERS, REGRESSION, Goal
+from autoopt.tasks.reading import read_split
+from autoopt.tasks.task import Fit, Task
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class UserTask:
+    """What `build()` of `task.factory=module:build` returns; in Python `autoopt.Task`.
+
+    `model` is a trained module, or with `fit(model)` one that is trained there, once, and kept. Splits are
+    (inputs, targets), a dataset or a DataLoader; inputs are an array, or a tuple or dict of them, as the module takes
+    them. `metric` is a name ('accuracy', 'r2') or `(outputs, targets) -> float` on numpy arrays, higher is better;
+    `loss(outputs, targets)` a scalar. `students` make other architectures: name -> `(width) -> module`.
+    """
+
+    model: nn.Module
+    train: Any
+    validation: Any
+    test: Any
+    name: str = "custom"
+    kind: str = CLASSIFICATION
+    """'classification' or 'regression'."""
+    fit: Callable[[nn.Module], None] | None = None
+    students: Mapping[str, Callable[[float], nn.Module]] = field(default_factory=dict)
+    metric: str | Callable[[Any, Any], float] | None = None
+    loss: Loss | None = None
+    collate: Callable[..., Any] | None = None
+    input_meaning: str = "as the PyTorch module takes them"
+    data_source: str = "the user's"
+
+
+def custom(factory: str | None = None) -> Task:
+    """`factory`: 'module:function', importable from the current directory. Raises ConfigError."""
+    return from_user(_build(factory))
+
+
+def from_user(user: UserTask) -> Task:
+    """Raises ConfigError, naming what is wrong."""
+    goal = _goal(user)
+    train, validation, test = (
+        read_split(name, data, user.model, goal, user.collate)
+        for name, data in (("train", user.train), ("validation", user.validation), ("test", user.test))
+    )
+    if not len(train):
+        raise ConfigError("the train split is empty")
+    model = _adapted(user.model, train.inputs)
+    return Task(
+        name=user.name,
+        train=train,
+        validation=validation,
+        test=test,
+        classes=_outputs(model, train.inputs).shape[1],
+        build_teacher=lambda: copy.deepcopy(model),
+        students=(*user.students, *_fitting_students(train.inputs)),
+        own_students={name: _student(build, train.inputs) for name, build in user.students.items()},
+        input_meaning=user.input_meaning,
+        data_source=user.data_source,
+        goal=goal,
+        fit=Fit(_fitting(user.fit), _source(user.fit)) if user.fit else None,
+        trained=user.fit is None,
+    )
+
+
+def _fitting_students(inputs: Inputs) -> tuple[str, ...]:
+    """Of ours, those that take one array of numbers: of any shape, or images of 8x8 and more."""
+    first = next(iter(inputs))
+    if len(inputs.arrays) > 1 or not first.is_floating_point():
+        return ()
+    return ("mlp", "cnn") if first.ndim == 4 and min(first.shape[2:]) >= 8 else ("mlp",)
+
+
+class Adapted(nn.Module):
+    """A module that takes a dict, or keywords, or returns more than a tensor, called with the arrays in their order."""
+
+    def __init__(self, module: nn.Module, names: tuple[str, ...], call: str) -> None:
+        super().__init__()
+        self.module, self.names, self.call = module, names, call
+
+    def forward(self, *arrays: Tensor) -> Tensor:
+        named = dict(zip(self.names, arrays, strict=True))
+        if self.call == "dict":
+            found = self.module(named)
+        else:
+            found = self.module(**named) if self.call == "keywords" else self.module(*arrays)
+        return plain(found)
+
+
+def plain(found: Any) -> Tensor:
+    """The tensor of outputs in what a module returns: itself, `.logits`, or the first of several."""
+    if isinstance(found, Tensor):
+        return found
+    if hasattr(found, "logits"):
+        return found.logits  # type: ignore[no-any-return]
+    if isinstance(found, Mapping):
+        return next(iter(found.values()))  # type: ignore[no-any-return]
+    return found[0]  # type: ignore[no-any-return]
+
+
+def _adapted(model: nn.Module, inputs: Inputs) -> nn.Module:
+    """The module itself where it takes the arrays and returns a tensor, else wrapped."""
+    errors, example, names = {}, inputs[:2], tuple(inputs.arrays)
+    was, _ = model.training, model.eval()
+    try:
+        for call in ("arrays", "keywords", "dict") if len(names) > 1 or names != ("input",) else ("arrays",):
+            wrapped = Adapted(model, names, call)
+            try:
+                with torch.no_grad():
+                    found = model(*example) if call == "arrays" else wrapped(*example)
+                return model if isinstance(found, Tensor) and call == "arrays" else wrapped
+            except Exception as error:  # a module raises whatever it likes
+                errors[call] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    finally:
+        model.train(was)
+    shapes = {name: tuple(array.shape) for name, array in example.arrays.items()}
+    reasons = "; ".join(f"as {call}: {reason}" for call, reason in errors.items())
+    raise ConfigError(f"the model does not take the train split's inputs {shapes} ({reasons})")
+
+
+def _outputs(model: nn.Module, inputs: Inputs) -> Tensor:
+    with torch.no_grad():
+        outputs: Tensor = copy.deepcopy(model).eval()(*inputs[:2])
+    if outputs.ndim != 2 or len(outputs) != len(inputs[:2]):
+        raise ConfigError(
+            f"the model gives outputs of shape {tuple(outputs.shape)} for {len(inputs[:2])} rows: "
+            "(rows, classes), or (rows, numbers) of a regression, is allowed"
+        )
+    return outputs
+
+
+def _student(build: Callable[[float], nn.Module], inputs: Inputs) -> Callable[[float], nn.Module]:
+    return lambda width: _adapted(build(width), inputs)
+
+
+def _fitting(fit: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
+    def fitted(model: nn.Module) -> None:
+        fit(model.module if isinstance(model, Adapted) else model)
+
+    return fitted
+
+
+def _goal(user: UserTask) -> Goal:
+    if user.kind not in KINDS:
+        raise ConfigError(f"Task(kind={user.kind!r}): {' or '.join(KINDS)} is allowed")
+    default = NUMBERS if user.kind == REGRESSION else CLASSES
+    if user.metric is None:
+        return Goal(user.kind, default.metric, user.loss)
+    if callable(user.metric):
+        return Goal(user.kind, Metric(CUSTOM, user.metric), user.loss)
+    if user.metric not in METRICS:
+        raise ConfigError(f"Task(metric={user.metric!r}): {', '.join(METRICS)}, or a function is allowed")
+    return Goal(user.kind, METRICS[user.metric], user.loss)
+
+
+def _source(function: Callable[..., Any]) -> str:
+    """A fingerprint of a function's text: another one trains another teacher."""
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):
+        text = repr(function)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _build(factory: str | None) -> UserTask:
+    module, _, name = str(factory or "").partition(":")
+    if not module or not name:
+        raise ConfigError(f"task.factory={factory}: MODULE:FUNCTION is allowed, such as task.factory=my_module:build")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"task.factory={factory}: {error}; it is looked for in the current directory and in what is installed"
+        ) from error
+    except AttributeError as error:
+        raise ConfigError(f"task.factory={factory}: module {module} has no {name!r}") from error
+    task = found()
+    if not isinstance(task, UserTask):
+        raise ConfigError(f"task.factory={factory} returns {type(task).__name__}: it must return an autoopt.Task")
+    return task

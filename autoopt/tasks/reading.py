@@ -1,0 +1,100 @@
+"""From whatever a user's data comes as to a Split: tensors, arrays, a dataset, a data loader."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from autoopt.core.errors import ConfigError
+from autoopt.core.inputs import Inputs
+from autoopt.tasks.goal import CLASSIFICATION, Goal
+from autoopt.tasks.task import Split
+
+BATCH = 256
+TARGETS = ("labels", "label", "targets", "target", "y")
+
+
+def read_split(name: str, data: Any, model: nn.Module, goal: Goal, collate: Callable[..., Any] | None) -> Split:
+    """`data`: (inputs, targets), where inputs are one array, a tuple or a dict of arrays; a dataset; or a data loader.
+
+    A batch is (inputs, targets), or a dict with one of TARGETS. Raises ConfigError.
+    """
+    if isinstance(data, tuple) and len(data) == 2 and not _is_rows(data):
+        inputs, targets = data
+    else:
+        inputs, targets = _collected(name, data, collate)
+    named = _named(inputs, model)
+    wanted = torch.int64 if goal.kind == CLASSIFICATION else torch.float32
+    found = _tensor(targets).to(wanted)
+    if goal.kind == CLASSIFICATION and found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    lengths = {key: len(array) for key, array in named.items()} | {"targets": len(found)}
+    if len(set(lengths.values())) > 1:
+        raise ConfigError(f"the {name} split has not as many rows everywhere: {lengths}")
+    return Split(Inputs(named), found)
+
+
+def _is_rows(data: tuple[Any, ...]) -> bool:
+    """A dataset of two rows that is written as a tuple: ((x, y), (x, y))."""
+    return all(isinstance(row, tuple) and len(row) == 2 and np.ndim(row[1]) == 0 for row in data)
+
+
+def _collected(name: str, data: Any, collate: Callable[..., Any] | None) -> tuple[Any, Any]:
+    try:
+        loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size=BATCH, collate_fn=collate)
+        batches = [_parted(batch) for batch in loader]
+    except (TypeError, RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"the {name} split cannot be read ({type(error).__name__}: {reason}): "
+            "give (inputs, targets), a dataset of (input, target), or a DataLoader; collate=FUNCTION makes batches"
+        ) from error
+    if not batches:
+        raise ConfigError(f"the {name} split is empty")
+    inputs, targets = zip(*batches, strict=True)
+    return _joined(name, inputs), torch.cat([_tensor(part) for part in targets])
+
+
+def _parted(batch: Any) -> tuple[Any, Any]:
+    if isinstance(batch, Mapping):
+        key = next((key for key in TARGETS if key in batch), None)
+        if key is None:
+            raise KeyError(f"a batch has the keys {', '.join(batch)}, none of {', '.join(TARGETS)}")
+        return {other: value for other, value in batch.items() if other != key}, batch[key]
+    if len(batch) == 2:
+        return batch[0], batch[1]
+    return tuple(batch[:-1]), batch[-1]
+
+
+def _joined(name: str, parts: Sequence[Any]) -> Any:
+    first = parts[0]
+    if isinstance(first, Mapping):
+        return {key: _joined(name, [part[key] for part in parts]) for key in first}
+    if isinstance(first, (tuple, list)):
+        return tuple(_joined(name, column) for column in zip(*parts, strict=True))
+    shapes = {tuple(part.shape[1:]) for part in parts}
+    if len(shapes) > 1:
+        raise ConfigError(
+            f"batches of the {name} split differ in shape ({', '.join(map(str, sorted(shapes)[:3]))}): "
+            "give collate=FUNCTION that pads all to one shape"
+        )
+    return torch.cat([_tensor(part) for part in parts])
+
+
+def _named(inputs: Any, model: nn.Module) -> dict[str, Tensor]:
+    """By the names that the ONNX file will have."""
+    if isinstance(inputs, Mapping):
+        return {str(key): _tensor(value) for key, value in inputs.items()}
+    if not isinstance(inputs, (tuple, list)):
+        return {"input": _tensor(inputs)}
+    names = list(inspect.signature(model.forward).parameters)
+    return {names[i] if i < len(names) else f"input_{i}": _tensor(value) for i, value in enumerate(inputs)}
+
+
+def _tensor(value: Any) -> Tensor:
+    found = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+    return found.detach().to(torch.float32) if found.dtype == torch.float64 else found.detach()

@@ -1,0 +1,214 @@
+"""The user's own model: whatever it takes, whatever its data comes as, and whatever may be wrong with it."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from autoopt.core.errors import ConfigError
+from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes.export import export
+from autoopt.runtimes.parity import check_parity
+from autoopt.tasks import TASKS
+from autoopt.tasks.checks import check_task, check_teacher
+from autoopt.tasks.custom import UserTask, from_user
+
+
+def rows(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Two features; the class is the sign of their sum."""
+    x = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+    return x, (x.sum(1) > 0).long()
+
+
+PARTS = {"train": rows(60, 0), "validation": rows(30, 1), "test": rows(30, 2)}
+
+
+def right() -> nn.Module:
+    """Is right about all of them."""
+    model = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
+    return model
+
+
+def user(**changes: Any) -> UserTask:
+    return UserTask(**{"model": right(), **PARTS, **changes})  # type: ignore[arg-type]
+
+
+class Two(nn.Module):
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat([-a - b, a + b], 1)
+
+
+class Keywords(nn.Module):
+    def forward(self, *, left: Tensor, right: Tensor) -> dict[str, Tensor]:
+        return {"logits": torch.cat([-left - right, left + right], 1)}
+
+
+class OneDict(nn.Module):
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
+        return torch.cat([-batch["left"] - batch["right"], batch["left"] + batch["right"]], 1), 7
+
+
+def named(x: Tensor) -> dict[str, Tensor]:
+    return {"left": x[:, :1], "right": x[:, 1:]}
+
+
+FORMS: dict[str, tuple[Callable[[], nn.Module], Callable[[Tensor, Tensor], Any]]] = {
+    "tensors": (right, lambda x, y: (x, y)),
+    "numpy": (right, lambda x, y: (x.double().numpy(), y.numpy())),
+    "dataset": (right, TensorDataset),
+    "list of rows": (right, lambda x, y: list(zip(x, y.tolist(), strict=True))),
+    "loader": (right, lambda x, y: DataLoader(TensorDataset(x, y), batch_size=7)),
+    "several inputs": (Two, lambda x, y: ((x[:, :1], x[:, 1:]), y)),
+    "dataset of several inputs": (Two, lambda x, y: TensorDataset(x[:, :1], x[:, 1:], y)),
+    "keywords": (Keywords, lambda x, y: (named(x), y)),
+    "dict": (OneDict, lambda x, y: (named(x), y)),
+    "rows that are dicts": (
+        Keywords,
+        lambda x, y: [{"left": x[i, :1], "right": x[i, 1:], "label": y[i]} for i in range(len(x))],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_models_and_data_of_every_form_become_one_task(form: str, tmp_path: Path) -> None:
+    model, make = FORMS[form]
+    task = from_user(user(model=model(), **{name: make(*part) for name, part in PARTS.items()}))
+    assert (len(task.train), len(task.validation), len(task.test), task.classes) == (60, 30, 30, 2)
+    assert torch.equal(task.train.targets, PARTS["train"][1])
+    check_task(task)
+    teacher = task.build_teacher().eval()
+    check_teacher(task, teacher)
+    with torch.no_grad():
+        assert torch.equal(teacher(*task.test.inputs).argmax(1), task.test.targets)
+    export(teacher, task.train.inputs[:4], tmp_path / "m.onnx")
+    session = RUNTIMES["onnxruntime"](tmp_path / "m.onnx", 1)
+    assert check_parity(teacher, session, task.validation.inputs)["parity_max_abs"] < 1e-5
+    assert session(task.test.inputs[:1].numpy()).shape == (1, 2)
+
+
+def test_a_collate_function_makes_the_batches() -> None:
+    def collate(found: list[tuple[list[float], int]]) -> tuple[Tensor, Tensor]:
+        return torch.tensor([x for x, _ in found]), torch.tensor([y for _, y in found])
+
+    lists = {name: list(zip(x.tolist(), y.tolist(), strict=True)) for name, (x, y) in PARTS.items()}
+    task = from_user(user(collate=collate, **lists))
+    assert next(iter(task.train.inputs)).shape == (60, 2)
+
+
+def test_a_regression_has_numbers_as_targets_and_r2_as_its_metric() -> None:
+    numbers = {name: (x, x.sum(1)) for name, (x, _) in PARTS.items()}
+    model = nn.Linear(2, 1, bias=False)
+    nn.init.ones_(model.weight)
+    task = from_user(user(model=model, kind="regression", **numbers))
+    assert (task.goal.metric.name, task.classes) == ("r2", 1)
+    check_task(task)
+    check_teacher(task, model)
+    outputs = model(*task.test.inputs).detach().numpy()
+    assert task.goal.metric.score(outputs, task.test.targets.numpy()) == pytest.approx(1.0)
+    assert task.goal.metric.score(0 * outputs + numbers["test"][1].mean().item(), task.test.targets.numpy()) == (
+        pytest.approx(0.0, abs=1e-5)
+    )
+
+
+def test_r2_is_scikit_learns() -> None:
+    from sklearn.metrics import r2_score
+
+    from autoopt.tasks.goal import r2
+
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.normal(size=(50, 1)), rng.normal(size=50)
+    assert r2(outputs, targets) == pytest.approx(r2_score(targets, outputs[:, 0]))
+
+
+def test_a_metric_of_the_users_own_is_called_quality() -> None:
+    task = from_user(user(metric=lambda outputs, targets: float((outputs.argmax(1) != targets).mean())))
+    assert task.goal.metric.name == "quality"
+    with pytest.raises(ConfigError, match="no better than"):
+        check_teacher(task, right())
+
+
+def test_students_of_the_users_own_are_adapted_like_the_model() -> None:
+    parts = {name: (named(x), y) for name, (x, y) in PARTS.items()}
+    task = from_user(user(model=Keywords(), students={"tiny": lambda width: OneDict()}, **parts))
+    assert task.students == ("tiny",)
+    assert task.own_students["tiny"](1.0)(*task.train.inputs[:3]).shape == (3, 2)
+
+
+def nan(part: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    x = part[0].clone()
+    x[3, 1] = torch.nan
+    return x, part[1]
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "overlap": ({"test": PARTS["train"]}, "60 of 60 rows of the test split are in the train split, too"),
+    "label": (
+        {"validation": (PARTS["validation"][0], PARTS["validation"][1] + 1)},
+        r"targets of the validation split lie in \[1, 2\], and the model has 2 outputs: class ids from 0 to 1",
+    ),
+    "nan": ({"train": nan(PARTS["train"])}, "input of the train split is NaN or infinite in 1 of 60 rows"),
+    "empty": ({"test": (torch.zeros(0, 2), torch.zeros(0))}, "the test split is empty"),
+    "empty train": ({"train": (torch.zeros(0, 2), torch.zeros(0))}, "the train split is empty"),
+    "rows": ({"train": (PARTS["train"][0], PARTS["test"][1])}, "has not as many rows everywhere"),
+    "shape": ({"model": nn.Sequential(nn.Linear(2, 2), nn.Flatten(0))}, r"gives outputs of shape \(4,\) for 2 rows"),
+    "input": ({"model": nn.Linear(3, 2)}, r"does not take the train split's inputs \{'input': \(2, 2\)\}"),
+    "kind": ({"kind": "ranking"}, "classification or regression is allowed"),
+    "metric": ({"metric": "f1"}, "accuracy, r2, or a function is allowed"),
+    "data": ({"train": 7}, "the train split cannot be read"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_with_a_task_is_told(what: str) -> None:
+    changes, message = WRONG[what]
+    with pytest.raises(ConfigError, match=message):
+        check_task(from_user(user(**changes)))
+
+
+@pytest.mark.parametrize("scale", [-1.0, 0.0, torch.nan])
+def test_a_teacher_that_knows_nothing_is_told(scale: float) -> None:
+    model = right()
+    with torch.no_grad():
+        model.weight *= scale
+    with pytest.raises(ConfigError, match="not all finite" if scale != scale else "no better than the"):
+        check_teacher(from_user(user()), model)
+
+
+def test_a_factory_is_found_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "made_up_module.py").write_text(
+        "from tests.tasks.test_custom import user as build\n\n\ndef other():\n    return 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    assert TASKS["custom"](factory="made_up_module:build").classes == 2
+    for factory, message in (
+        (None, "MODULE:FUNCTION is allowed"),
+        ("made_up_module", "MODULE:FUNCTION is allowed"),
+        (
+            "no_such_module_here:build",
+            "No module named 'no_such_module_here'; it is looked for in the current",
+        ),
+        ("made_up_module:nothing", "has no 'nothing'"),
+        ("made_up_module:other", "returns int: it must return an autoopt.Task"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            TASKS["custom"](factory=factory)
+
+
+def test_rows_that_are_in_two_splits_by_chance_are_no_overlap() -> None:
+    task = from_user(user())
+    inputs = task.test.inputs.arrays["input"].clone().repeat(5, 1)
+    assert check_task(replace(task, test=task.test)) is None
+    inputs[0] = task.train.inputs.arrays["input"][0]
+    assert len(inputs) == 150
+    many = from_user(user(test=(inputs, torch.ones(150).long())))
+    check_task(many)
