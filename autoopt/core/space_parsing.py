@@ -26,7 +26,18 @@ from autoopt.core.space import (
 
 # Knobs that may be given by another knob's choice, as {CHOICE: knob, ...}.
 PARENTS = {"learning_rate": "optimizer"} | dict.fromkeys(
-    ("width", "pruning", "pruning_ratio", "sparsity", "embedding_rank", "augment", "epochs", "quantization"), "student"
+    (
+        "width",
+        "pruning",
+        "pruning_ratio",
+        "sparsity",
+        "embedding_rank",
+        "augment",
+        "epochs",
+        "batch_size",
+        "quantization",
+    ),
+    "student",
 )
 # Knobs without a sensible value of their own: where they are asked, the space must say what they may be.
 REQUIRED = frozenset(

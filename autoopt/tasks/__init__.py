@@ -11,6 +11,7 @@ from autoopt.tasks.digits import digits
 from autoopt.tasks.fashion import fashion
 from autoopt.tasks.intents import intents
 from autoopt.tasks.task import Split, Task
+from autoopt.tasks.text_classification import text_classification
 
 __all__ = ["TASKS", "Split", "Task"]
 
@@ -18,5 +19,6 @@ TASKS: dict[str, Callable[..., Task]] = {
     "fashion": fashion,
     "digits": digits,
     "intents": intents,
+    "text_classification": text_classification,
     "custom": custom,
 }

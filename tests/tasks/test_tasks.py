@@ -22,6 +22,8 @@ def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Text comes from files: see tests/texts.py; a task of one's own from a module."""
     if request.param == "custom":
         return partial(TASKS["custom"], factory="tests.tasks.test_custom:user")
+    if request.param == "text_classification":
+        pytest.skip("its tables are in test_text.py")
     if request.param != "intents":
         return TASKS[request.param]  # type: ignore[no-any-return]
     encoder = make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")

@@ -11,7 +11,7 @@ import torch
 from autoopt.core.errors import ConfigError
 from autoopt.tasks import TASKS, Task
 from autoopt.tasks.transfer import Maker, similar_tokens
-from tests.texts import LONGEST, SENTENCES
+from tests.texts import LONGEST, SENTENCES, make_encoder
 
 
 def words_of(task: Task) -> tokenizers.Tokenizer:
@@ -109,3 +109,68 @@ def test_a_folder_without_an_encoder_says_so(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match="teacher.model"):
         TASKS["intents"](path=str(SENTENCES), model=str(tmp_path))
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> dict[str, Path]:
+    """The small set as tables of every kind."""
+    import pandas as pd
+
+    raw = json.loads(SENTENCES.read_text())
+    frames = {name: pd.DataFrame(raw[key], columns=["utterance", "intent"]) for name, key in NAMES.items()}
+    frames["train"].to_csv(tmp_path / "train.csv", index=False)
+    frames["validation"].to_json(tmp_path / "validation.jsonl", orient="records", lines=True)
+    frames["test"].to_parquet(tmp_path / "test.parquet")
+    return {path.stem: path for path in tmp_path.iterdir()}
+
+
+NAMES = {"train": "train", "validation": "val", "test": "test"}
+
+
+def load_tables(tables: dict[str, Path], encoder: Path, **changes: object) -> Task:
+    paths = {name: str(path) for name, path in tables.items()}
+    options = {**paths, "text": "utterance", "label": "intent", "max_tokens": LONGEST, "model": str(encoder), **changes}
+    return TASKS["text_classification"](**options)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+def test_tables_of_every_kind_give_the_same_task(tables: dict[str, Path], encoder: Path, sentences: Task) -> None:
+    task = load_tables(tables, encoder)
+    assert task.fingerprint == sentences.fingerprint
+    assert task.files["labels.json"] == sentences.files["labels.json"]
+
+
+def test_without_a_validation_file_a_stratified_tenth_of_train_serves(tables: dict[str, Path], encoder: Path) -> None:
+    task, again = (load_tables(tables, encoder, validation=None) for _ in range(2))
+    assert (len(task.train), len(task.validation)) == (288, 32)
+    assert task.validation.targets.bincount().tolist() == [4] * 8
+    assert task.fingerprint == again.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": "nowhere.csv"}, "task.train=nowhere.csv: there is no such file"),
+        ({"test": None}, "task.test=None: there is no such file: type task.test=FILE"),
+        ({"text": "uterance"}, "task.text=uterance: .* has no such column. Did you mean 'utterance'"),
+    ],
+)
+def test_a_bad_table_is_named(changes: dict, message: str, tables: dict[str, Path], encoder: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_tables(tables, encoder, **changes)
+
+
+def test_rows_that_lack_something_are_counted(tables: dict[str, Path], encoder: Path) -> None:
+    tables["train"].write_text(tables["train"].read_text() + '"a sentence without intent",\n')
+    with pytest.raises(ConfigError, match="1 of 321 rows lack utterance or intent"):
+        load_tables(tables, encoder)
+
+
+def test_a_file_of_another_kind_says_what_can_be_read(tables: dict[str, Path], encoder: Path) -> None:
+    other = tables["train"].rename(tables["train"].with_suffix(".xlsx"))
+    with pytest.raises(ConfigError, match=r"\.csv, \.tsv, \.jsonl, \.parquet can be read"):
+        load_tables(tables, encoder, train=str(other))
