@@ -21,7 +21,7 @@ from autoopt.students import STUDENTS
 from autoopt.tasks import TASKS, Task
 from autoopt.training.lessons import Lessons
 from autoopt.training.loop import Hooks, train
-from tests.texts import make_text_task
+from tests.texts import load_text_task, make_encoder
 
 torch.set_num_threads(2)
 # A busy machine is no failure; CI tries the same examples each time, so that it never fails by luck.
@@ -51,8 +51,14 @@ def digits() -> Task:
 
 
 @pytest.fixture(scope="session")
-def sentences(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return make_text_task(tmp_path_factory.mktemp("encoder") / "tiny")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny encoder, as tasks of text take it."""
+    return make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def sentences(encoder: Path) -> Task:
+    return load_text_task(encoder)
 
 
 @pytest.fixture(scope="session")

@@ -41,9 +41,5 @@ def make_encoder(folder: Path) -> Path:
     return folder
 
 
-def make_text_task(folder: Path) -> Task:
-    return load_text_task(make_encoder(folder))
-
-
 def load_text_task(encoder: Path) -> Task:
     return TASKS["intents"](path=str(SENTENCES), max_tokens=LONGEST, model=str(encoder))

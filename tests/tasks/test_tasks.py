@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ from autoopt.tasks.checks import check_task
 from autoopt.tasks.fashion import DATA
 from autoopt.training.loop import Hooks, module_quality
 from autoopt.training.teacher import TeacherOptions, load_teacher
-from tests.texts import load_text_task, make_encoder
+from tests.texts import load_text_task
 
 
 @pytest.fixture(scope="module", params=sorted(TASKS))
-def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Task]:
+def load(request: pytest.FixtureRequest, encoder: Path) -> Callable[[], Task]:
     """Text comes from files: see tests/texts.py; a task of one's own from a module."""
     if request.param == "custom":
         return partial(TASKS["custom"], factory="tests.tasks.test_custom:user")
@@ -26,7 +27,6 @@ def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         pytest.skip("its tables are in test_text.py")
     if request.param != "intents":
         return TASKS[request.param]  # type: ignore[no-any-return]
-    encoder = make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
     return partial(load_text_task, encoder)
 
 

@@ -11,7 +11,7 @@ import torch
 from autoopt.core.errors import ConfigError
 from autoopt.tasks import TASKS, Task
 from autoopt.tasks.transfer import Maker, similar_tokens
-from tests.texts import LONGEST, SENTENCES, make_encoder
+from tests.texts import LONGEST, SENTENCES
 
 
 def words_of(task: Task) -> tokenizers.Tokenizer:
@@ -131,11 +131,6 @@ def load_tables(tables: dict[str, Path], encoder: Path, **changes: object) -> Ta
     paths = {name: str(path) for name, path in tables.items()}
     options = {**paths, "text": "utterance", "label": "intent", "max_tokens": LONGEST, "model": str(encoder), **changes}
     return TASKS["text_classification"](**options)
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
 
 
 def test_tables_of_every_kind_give_the_same_task(tables: dict[str, Path], encoder: Path, sentences: Task) -> None:
