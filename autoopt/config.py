@@ -211,7 +211,7 @@ def _rules(raw: Mapping[str, Any]) -> Rules:
 def _task_options(task: str, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The keys that the task's function takes; their values are checked there."""
     options = {key: value for key, value in raw.items() if key != "name"}
-    known = [name for name in inspect.signature(TASKS[task]).parameters if name != "model"]
+    known = [name for name in inspect.signature(TASKS[task]).parameters if name != "encoder"]
     for key in options:
         if key not in known:
             hint = suggestion(key, known) if known else "It has none."

@@ -122,7 +122,10 @@ def test_checking_leaves_no_folder_behind(outputs: str, tmp_path: Path) -> None:
 
 WRONG = [
     ("task=digit", "unknown task 'digit'. Did you mean 'digits'? Known: custom, digits, fashion"),
-    ("space=ful", "unknown space 'ful'. Known: custom, digits, fashion, intents, quantize_only"),
+    (
+        "space=ful",
+        "unknown space 'ful'. Known: custom, digits, fashion, intents, onnx, quantize_only, text_classification",
+    ),
     ("sampler=tpee", "unknown sampler 'tpee'. Did you mean 'tpe'?"),
     ("budget=overnite", "unknown budget 'overnite'. Did you mean 'overnight'?"),
     ("experiment=nothing", "unknown experiment 'nothing'"),

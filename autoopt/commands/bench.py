@@ -32,8 +32,8 @@ from autoopt.training.lessons import Library
 def load_task(settings: Settings) -> Task:
     """Raises ConfigError."""
     build = TASKS[settings.task]
-    model = {"model": settings.teacher.model} if "model" in signature(build).parameters else {}
-    return build(**settings.task_options, **model)
+    encoder = {"encoder": settings.teacher.model} if "encoder" in signature(build).parameters else {}
+    return build(**settings.task_options, **encoder)
 
 
 def check(settings: Settings, task: Task) -> None:

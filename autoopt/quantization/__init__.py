@@ -5,11 +5,13 @@ to `target` and returns the settings that it chose, for the record. None of them
 here, one word in conf/space.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
 from torch import nn
 
 from autoopt.quantization.calibration import CALIBRATIONS, Calibration
@@ -46,13 +48,25 @@ SCHEMES: dict[str, Scheme] = {
 
 def offered(model: nn.Module) -> tuple[str, ...]:
     """The schemes that change at least WORTHWHILE of the model's weights."""
-    weights = _weights_by_operator(model)
+    content = getattr(model, "onnx_content", None)
+    weights = _weights_by_operator(model) if content is None else _weights_by_node(content)
     total = sum(weights.values()) or 1
     return tuple(
         name
         for name, scheme in SCHEMES.items()
         if scheme.changes == ALL or sum(weights.get(kind, 0) for kind in scheme.changes) >= WORTHWHILE * total
     )
+
+
+def _weights_by_node(content: bytes) -> dict[str, int]:
+    """Of an ONNX file; Gemm counts as MatMul, and what no scheme changes under the name of its operator."""
+    graph = onnx.load_from_string(content).graph
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
+    weights: dict[str, int] = {}
+    for node in graph.node:
+        kind = "MatMul" if node.op_type == "Gemm" else node.op_type
+        weights[kind] = weights.get(kind, 0) + sum(sizes.get(name, 0) for name in node.input)
+    return weights
 
 
 def _weights_by_operator(model: nn.Module) -> dict[str, int]:

@@ -2,10 +2,7 @@
 
 import copy
 import hashlib
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +13,7 @@ from torch import Tensor, nn
 from autoopt.core.errors import ConfigError
 from autoopt.core.inputs import Inputs
 from autoopt.core.metric import CUSTOM, Metric
+from autoopt.tasks.factory import call
 from autoopt.tasks.goal import CLASSES, CLASSIFICATION, KINDS, METRICS, NUMBERS, REGRESSION, Goal
 from autoopt.tasks.reading import read_split
 from autoopt.tasks.task import Fit, Task
@@ -51,7 +49,10 @@ class UserTask:
 
 def custom(factory: str | None = None) -> Task:
     """`factory`: 'module:function', importable from the current directory. Raises ConfigError."""
-    return from_user(_build(factory))
+    user = call("task.factory", factory)
+    if not isinstance(user, UserTask):
+        raise ConfigError(f"task.factory={factory} returns {type(user).__name__}: it must return an autoopt.Task")
+    return from_user(user)
 
 
 def from_user(user: UserTask) -> Task:
@@ -178,23 +179,3 @@ def _source(function: Callable[..., Any]) -> str:
     except (OSError, TypeError):
         text = repr(function)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _build(factory: str | None) -> UserTask:
-    module, _, name = str(factory or "").partition(":")
-    if not module or not name:
-        raise ConfigError(f"task.factory={factory}: MODULE:FUNCTION is allowed, such as task.factory=my_module:build")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"task.factory={factory}: {error}; it is looked for in the current directory and in what is installed"
-        ) from error
-    except AttributeError as error:
-        raise ConfigError(f"task.factory={factory}: module {module} has no {name!r}") from error
-    task = found()
-    if not isinstance(task, UserTask):
-        raise ConfigError(f"task.factory={factory} returns {type(task).__name__}: it must return an autoopt.Task")
-    return task

@@ -18,7 +18,7 @@ def text_classification(
     text: str = "text",
     label: str = "label",
     max_tokens: int = 64,
-    model: str | None = None,
+    encoder: str | None = None,
 ) -> Task:
     """`text` and `label` are names of columns. Without `validation` a tenth of train serves, stratified by class."""
     found = {name: _read(name, path, text, label) for name, path in (("train", train), ("test", test))}
@@ -29,7 +29,7 @@ def text_classification(
     return text_task(
         "text_classification",
         [found[name] for name in ("train", "validation", "test")],
-        model=model,
+        encoder=encoder,
         max_tokens=max_tokens,
         source=f"{train}, {validation or 'a tenth of it'}, {test}",
     )

@@ -108,7 +108,7 @@ def test_without_file_and_network_both_ways_are_named(monkeypatch: pytest.Monkey
 def test_a_folder_without_an_encoder_says_so(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match="teacher.model"):
-        TASKS["intents"](path=str(SENTENCES), model=str(tmp_path))
+        TASKS["intents"](path=str(SENTENCES), encoder=str(tmp_path))
 
 
 @pytest.fixture
@@ -129,7 +129,14 @@ NAMES = {"train": "train", "validation": "val", "test": "test"}
 
 def load_tables(tables: dict[str, Path], encoder: Path, **changes: object) -> Task:
     paths = {name: str(path) for name, path in tables.items()}
-    options = {**paths, "text": "utterance", "label": "intent", "max_tokens": LONGEST, "model": str(encoder), **changes}
+    options = {
+        **paths,
+        "text": "utterance",
+        "label": "intent",
+        "max_tokens": LONGEST,
+        "encoder": str(encoder),
+        **changes,
+    }
     return TASKS["text_classification"](**options)
 
 

@@ -1,0 +1,96 @@
+"""A model that scikit-learn made, not PyTorch: read, checked, quantized."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.neural_network import MLPClassifier
+
+from autoopt.core.errors import ConfigError
+from autoopt.quantization import offered
+from autoopt.runtimes.export import export
+from autoopt.tasks import TASKS, Task
+from autoopt.tasks.checks import check_task, check_teacher
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    from skl2onnx import to_onnx
+
+    folder = tmp_path_factory.mktemp("onnx")
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16).astype(np.float32)
+    classifier = MLPClassifier((64,), max_iter=40, random_state=0)
+    with pytest.warns():  # it could train longer
+        classifier.fit(images[:1100], labels[:1100])
+    (folder / "model.onnx").write_bytes(to_onnx(classifier, images[:1], options={"zipmap": False}).SerializeToString())
+    np.savez(folder / "calibration.npz", X=images[:200])
+    np.savez(folder / "validation.npz", X=images[1100:1400], targets=labels[1100:1400])
+    np.savez(folder / "test.npz", X=images[1400:], y=labels[1400:])
+    return {path.stem: str(path) for path in folder.iterdir()}
+
+
+def load(files: dict[str, str], **changes: Any) -> Task:
+    return TASKS["onnx"](**{**files, **changes})
+
+
+def test_a_classifier_of_scikit_learn_becomes_a_task(files: dict[str, str], tmp_path: Path) -> None:
+    task = load(files)
+    assert (len(task.train), len(task.validation), len(task.test), task.classes) == (200, 300, 397, 10)
+    check_task(task)
+    check_teacher(task, task.build_teacher())
+    assert task.build_teacher()(*task.validation.inputs[:7]).shape == (7, 10), "the probabilities, not the labels"
+    assert export(task.build_teacher(), task.validation.inputs[:2], tmp_path / "m.onnx") == "given"
+    assert [found.name for found in onnx.load(tmp_path / "m.onnx").graph.output] == ["probabilities"]
+    assert set(offered(task.build_teacher())) >= {"int8_static", "int8_dynamic", "none"}
+
+
+def test_another_output_may_count(files: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"task.output has the shape \(2,\) for two rows"):
+        load(files, output="label")
+    with pytest.raises(ConfigError, match=r"task.output=logits: .* has label, probabilities"):
+        load(files, output="logits")
+
+
+def test_data_may_come_from_a_function(files: dict[str, str]) -> None:
+    task = load(files, validation="tests.tasks.test_onnx_model:some")
+    assert torch.equal(task.validation.targets, torch.tensor([3, 4]))
+
+
+def some() -> dict[str, Any]:
+    return {"X": np.zeros((2, 64), np.float32), "labels": [3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": None}, "task.model=None: there is no such file"),
+        ({"model": __file__}, "is no ONNX file"),
+        (
+            {"calibration": None},
+            r"type task.calibration=FILE.npz or MODULE:FUNCTION, with some hundred training inputs",
+        ),
+        ({"validation": "nowhere.npz"}, "task.validation=nowhere.npz: type task.validation=FILE.npz"),
+        ({"validation": "tests.tasks.test_onnx_model:nothing"}, "has no 'nothing'"),
+        ({"kind": "ranking"}, "classification or regression is allowed"),
+    ],
+)
+def test_wrong_options_say_what_to_type(changes: dict[str, Any], message: str, files: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(files, **changes)
+
+
+def test_arrays_that_are_missing_are_named(files: dict[str, str], tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", Z=np.zeros((2, 64)))
+    with pytest.raises(ConfigError, match=r"bad.npz holds Z: the arrays X, targets are needed"):
+        load(files, test=str(tmp_path / "bad.npz"))
+    np.savez(tmp_path / "bad.npz", X=np.zeros((2, 64), np.float32), y=[1])
+    with pytest.raises(ConfigError, match="has not as many rows everywhere"):
+        load(files, test=str(tmp_path / "bad.npz"))
+    np.savez(tmp_path / "bad.npz", X=np.zeros((2, 63), np.float32), y=[1, 2])
+    with pytest.raises(ConfigError, match="does not take two rows of the validation split"):
+        load(files, validation=str(tmp_path / "bad.npz"))
