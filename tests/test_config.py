@@ -124,7 +124,7 @@ WRONG = [
     ("task=digit", "unknown task 'digit'. Did you mean 'digits'? Known: custom, digits, fashion"),
     (
         "space=ful",
-        "unknown space 'ful'. Known: custom, digits, fashion, intents, onnx, quantize_only, text_classification",
+        "unknown space 'ful'. Known: custom, digits, fashion, image_folder, intents, onnx, quantize_only, text_",
     ),
     ("sampler=tpee", "unknown sampler 'tpee'. Did you mean 'tpe'?"),
     ("budget=overnite", "unknown budget 'overnite'. Did you mean 'overnight'?"),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from autoopt.tasks.custom import custom
 from autoopt.tasks.digits import digits
 from autoopt.tasks.fashion import fashion
+from autoopt.tasks.image_folder import image_folder
 from autoopt.tasks.intents import intents
 from autoopt.tasks.onnx_model import onnx_model
 from autoopt.tasks.task import Split, Task
@@ -22,6 +23,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "digits": digits,
     "intents": intents,
     "text_classification": text_classification,
+    "image_folder": image_folder,
     "custom": custom,
     "onnx": onnx_model,
 }

@@ -1,4 +1,4 @@
-"""A small residual network for grey images of about 28x28: the fashion task's teacher."""
+"""A small residual network for images from 8x8 on: the teacher of the tasks of images."""
 
 from torch import Tensor, nn
 
@@ -28,11 +28,11 @@ class Block(nn.Module):
         return out
 
 
-def resnet(classes: int = 10, widths: tuple[int, ...] = (64, 128, 256)) -> nn.Module:
-    """(N, 1, h, w) float in [0, 1] -> (N, classes) logits. The stem halves h and w, each later stage halves them
+def resnet(classes: int = 10, widths: tuple[int, ...] = (64, 128, 256), channels: int = 1) -> nn.Module:
+    """(N, channels, h, w) float in [0, 1] -> (N, classes) logits. The stem halves h and w, each later stage halves them
     again.
     """
-    stem = nn.Sequential(nn.Conv2d(1, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+    stem = nn.Sequential(nn.Conv2d(channels, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
     strides = [1] + [2] * (len(widths) - 1)
     stages = [Block(c_in, c_out, s) for c_in, c_out, s in zip((widths[0], *widths), widths, strides, strict=False)]
     return nn.Sequential(stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))

@@ -23,7 +23,7 @@ def load(request: pytest.FixtureRequest, encoder: Path) -> Callable[[], Task]:
     """Text comes from files: see tests/texts.py; a task of one's own from a module."""
     if request.param == "custom":
         return partial(TASKS["custom"], factory="tests.tasks.test_custom:user")
-    if request.param in ("text_classification", "onnx"):
+    if request.param in ("text_classification", "onnx", "image_folder"):
         pytest.skip("its files are in tests of its own")
     if request.param != "intents":
         return TASKS[request.param]  # type: ignore[no-any-return]

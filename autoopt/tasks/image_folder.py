@@ -1,0 +1,104 @@
+"""task=image_folder: images in one folder a class, as torchvision's ImageFolder reads them."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from autoopt.core.errors import ConfigError
+from autoopt.tasks.resnet import resnet
+from autoopt.tasks.task import Split, Task, single
+
+ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"}
+SHARE, SEED = 0.1, 0  # of train, for validation where there is no folder for it
+
+
+def image_folder(path: str | None = None, size: int = 64, grey: bool = False) -> Task:
+    """`path` holds train/CLASS/*.png, test/CLASS/*.png and, or else a tenth of train serves, validation/CLASS/*.png.
+
+    Images are cut to squares and resized to `size` x `size` pixels. The teacher is a ResNet of 1.2 million weights; a
+    model of one's own goes into a task of one's own (task=custom). Raises ConfigError.
+    """
+    root = _root(path)
+    if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 1024:
+        raise ConfigError(f"task.size={size}: a whole number from 8 to 1024 is allowed")
+    classes = _classes(root / "train")
+    train, test = (_read(root / name, classes, size, grey) for name in ("train", "test"))
+    if (root / "validation").is_dir():
+        validation = _read(root / "validation", classes, size, grey)
+    else:
+        train, validation = _divided(train)
+    return Task(
+        name="image_folder",
+        train=train,
+        validation=validation,
+        test=test,
+        classes=len(classes),
+        build_teacher=partial(resnet, len(classes), channels=1 if grey else 3),
+        students=("cnn", "mlp"),
+        input_meaning=f"float32 (batch, {1 if grey else 3}, {size}, {size}): {'grey' if grey else 'RGB'} pixels / 255",
+        data_source=str(root),
+        files={"labels.json": (json.dumps(classes, ensure_ascii=False) + "\n").encode()},
+    )
+
+
+def _root(path: str | None) -> Path:
+    root = Path(str(path))
+    missing = [name for name in ("train", "test") if not (root / name).is_dir()]
+    if path is None or missing:
+        raise ConfigError(
+            f"task.path={path}: a folder with {' and '.join(missing or ['train', 'test'])}/CLASS/IMAGE is needed"
+        )
+    return root
+
+
+def _classes(train: Path) -> list[str]:
+    classes = sorted(folder.name for folder in train.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    if len(classes) < 2:
+        raise ConfigError(f"{train} has {len(classes)} folders of classes: two or more are needed")
+    return classes
+
+
+def _read(folder: Path, classes: list[str], size: int, grey: bool) -> Split:
+    strange = sorted(found.name for found in folder.iterdir() if found.is_dir() and found.name not in classes)
+    if strange:
+        raise ConfigError(f"{folder} has classes that train lacks: {', '.join(strange[:5])}")
+    images, targets = [], []
+    for target, name in enumerate(classes):
+        for path in sorted((folder / name).rglob("*")):
+            if path.suffix.lower() in ENDINGS:
+                images.append(_pixels(path, size, grey))
+                targets.append(target)
+    if not images:
+        raise ConfigError(f"{folder} has no images ({', '.join(sorted(ENDINGS))})")
+    return single(torch.from_numpy(np.stack(images)), torch.tensor(targets))
+
+
+def _pixels(path: Path, size: int, grey: bool) -> np.ndarray:
+    """(channels, size, size), in [0, 1]: the middle square."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            square = ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size), Image.Resampling.BILINEAR)
+    except (OSError, UnidentifiedImageError) as error:
+        raise ConfigError(f"{path} is no image that can be read: remove it, or repair it ({error})") from error
+    pixels = np.asarray(square, np.float32) / 255
+    return pixels[None] if grey else pixels.transpose(2, 0, 1).copy()
+
+
+def _divided(train: Split) -> tuple[Split, Split]:
+    from sklearn.model_selection import train_test_split
+
+    try:
+        parts = train_test_split(
+            np.arange(len(train)), test_size=SHARE, random_state=SEED, stratify=train.targets.numpy()
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"no stratified tenth of train can be taken ({error}): put images into validation/CLASS"
+        ) from error
+    kept, held = (Split(train.inputs[torch.from_numpy(rows)], train.targets[torch.from_numpy(rows)]) for rows in parts)
+    return kept, held

@@ -1,0 +1,89 @@
+"""Folders of images: generated ones, and digits as the real small set."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from autoopt.core.errors import ConfigError
+from autoopt.tasks import TASKS
+from autoopt.tasks.checks import check_task
+from autoopt.training.loop import Hooks, module_quality
+from autoopt.training.teacher import TeacherOptions, load_teacher
+
+
+def write(folder: Path, images: np.ndarray, classes: list[str]) -> None:
+    """Images (n, h, w[, 3]) of bytes, one file each."""
+    for i, (image, name) in enumerate(zip(images, classes, strict=True)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / name / f"{i:04d}.png")
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """Red and blue rectangles in noise."""
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 40), ("test", 20)):
+        images = rng.integers(0, 60, (n, 20, 30, 3), dtype=np.uint8)
+        names = ["blue" if i % 2 else "red" for i in range(n)]
+        for image, name in zip(images, names, strict=True):
+            image[5:15, 8:22, 0 if name == "red" else 2] = 220
+        write(tmp_path / part, images, names)
+    return tmp_path
+
+
+def load(path: Path, **options: Any) -> Any:
+    return TASKS["image_folder"](path=str(path), **options)
+
+
+def test_folders_become_splits_of_squares(colours: Path) -> None:
+    task = load(colours, size=16)
+    assert (len(task.train), len(task.validation), len(task.test), task.classes) == (36, 4, 20, 2)
+    assert task.signature.input_shape == (3, 16, 16)
+    assert task.files["labels.json"] == b'["blue", "red"]\n'
+    check_task(task)
+    pixels = next(iter(task.train.inputs))
+    assert 0 <= float(pixels.min()) < float(pixels.max()) <= 1
+    red = task.train.targets == 1
+    assert (pixels[red, 0, 8, 8] > 0.7).all()
+    assert (pixels[~red, 2, 8, 8] > 0.7).all()
+    assert load(colours, size=16).fingerprint == task.fingerprint
+    assert load(colours, size=16, grey=True).signature.input_shape == (1, 16, 16)
+
+
+def test_a_validation_folder_serves_where_it_is(colours: Path) -> None:
+    (colours / "test").rename(colours / "validation")
+    write(colours / "test", np.zeros((2, 9, 9), np.uint8), ["red", "blue"])
+    task = load(colours, size=16)
+    assert (len(task.train), len(task.validation), len(task.test)) == (40, 20, 2)
+
+
+def test_the_teacher_learns_a_real_small_set(tmp_path: Path) -> None:
+    images, labels = load_digits(return_X_y=True)
+    images = (images.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)
+    names = [f"digit-{label}" for label in labels]
+    write(tmp_path / "d" / "train", images[:1200], names[:1200])
+    write(tmp_path / "d" / "test", images[1200:], names[1200:])
+    task = load(tmp_path / "d", size=16, grey=True)
+    teacher = load_teacher(task, TeacherOptions(epochs=4), tmp_path / "cache", 0, Hooks())
+    assert module_quality(teacher, task.test) > 0.85
+
+
+def test_a_wrong_size_is_named(colours: Path) -> None:
+    with pytest.raises(ConfigError, match="task.size=4: a whole number from 8 to 1024"):
+        load(colours, size=4)
+
+
+def test_folders_that_do_not_fit_are_named(colours: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"task.path=None: a folder with train and test/CLASS/IMAGE is needed"):
+        TASKS["image_folder"]()
+    (colours / "test" / "green").mkdir()
+    with pytest.raises(ConfigError, match="has classes that train lacks: green"):
+        load(colours)
+    (colours / "test" / "green").rmdir()
+    (colours / "train" / "red" / "broken.png").write_bytes(b"no image")
+    with pytest.raises(ConfigError, match="broken.png is no image that can be read"):
+        load(colours)
