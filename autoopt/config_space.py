@@ -9,7 +9,7 @@ from autoopt.core.recipe import TEACHER
 from autoopt.core.space import Per, Space, values
 from autoopt.core.space_parsing import check_complete, parse_space
 from autoopt.pruning import METHODS
-from autoopt.quantization import CALIBRATIONS, SCHEMES
+from autoopt.quantization import CALIBRATIONS, KEEP_FLOAT, OPERATORS, SCHEMES
 from autoopt.students import STUDENTS
 from autoopt.training.optimizers import OPTIMIZERS
 from autoopt.training.schedules import SCHEDULES
@@ -31,6 +31,8 @@ def read_space(raw: Mapping[str, Any], *, own_students: bool) -> Space:
         "schedule": SCHEDULES,
         "quantization": SCHEMES,
         "calibration": CALIBRATIONS,
+        "operators": dict.fromkeys(OPERATORS),
+        "keep_float": dict.fromkeys(KEEP_FLOAT),
     }
     for name, table in tables.items():
         for value in values(space.knobs[name]) if name in space.knobs else ():

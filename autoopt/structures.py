@@ -56,9 +56,9 @@ def measure_structure(
 ) -> Iterator[dict[str, Measurement]]:
     """What the structure decides, under a quantization scheme: size first, since it costs nothing.
 
-    `conditions` (plain JSON) are those of the measuring: what was measured under others is measured anew.
-    `make_subject()` is the quantized graph, and is asked only where something was not measured before. An iterator, so
-    that whoever asks may stop when a bound is broken.
+    `scheme` is its name, with all else that changes the graph. `conditions` (plain JSON) are those of the measuring:
+    what was measured under others is measured anew. `make_subject()` is the quantized graph, and is asked only where
+    something was not measured before. An iterator, so that whoever asks may stop when a bound is broken.
     """
     cache, known = structure / f"{scheme}.json", _known(structure / f"{scheme}.json", conditions)
     subject = None

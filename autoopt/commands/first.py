@@ -1,7 +1,7 @@
 """The first recipes of a study, before the sampler has a say."""
 
 from autoopt.core.recipe import BASELINE, TEACHER, Recipe
-from autoopt.core.space import Space, typical, values
+from autoopt.core.space import Space, quantized, typical, values
 
 
 def first_recipes(space: Space) -> list[Recipe]:
@@ -20,11 +20,6 @@ def _quantized_teachers(space: Space) -> list[Recipe]:
     """Those outside of the space drop out when they are queued."""
     if TEACHER not in values(space.knobs["student"]):
         return []
-    calibrations = values(space.knobs["calibration"]) if "calibration" in space.knobs else ()
-    calibration = str(calibrations[0]) if calibrations else None
-    asked = space.needs["calibration"][1]
-    schemes = [str(scheme) for scheme in values(space.knobs["quantization"], TEACHER)]
-    recipes = [
-        Recipe(TEACHER, "none", scheme, calibration=calibration if scheme in asked else None) for scheme in schemes
-    ]
+    schemes = map(str, values(space.knobs["quantization"], TEACHER))
+    recipes = [quantized(space, BASELINE, scheme)[0] for scheme in schemes]
     return [recipe for recipe in recipes if recipe != BASELINE]

@@ -55,6 +55,10 @@ class Recipe:
     """Divides both logits, > 0."""
     calibration: str | None = None
     """How activation ranges are found from the calibration set."""
+    operators: str | None = None
+    """'all' that can be quantized, or those 'with_weights' alone; None: decided by the graph."""
+    keep_float: str | None = None
+    """Layers that stay in float: 'none', the 'first', the 'last', or both 'ends'."""
 
     @property
     def is_trained(self) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from autoopt.core.errors import ConfigError
@@ -38,6 +38,8 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "temperature": (1e-3, 1e3, "in [0.001, 1000]"),
     "quantization": ANY,
     "calibration": ANY,
+    "operators": ANY,
+    "keep_float": ANY,
 }
 NAMES = frozenset(name for name, limits in KNOBS.items() if limits is ANY)
 WHOLE = frozenset({"epochs", "batch_size", "layers", "embedding_rank", "ngrams", "augment"})
@@ -163,16 +165,24 @@ def parameters(space: Space, recipe: Recipe) -> dict[str, Value] | None:
 
 
 def siblings(space: Space, recipe: Recipe) -> list[Recipe]:
-    """The recipes of the space that differ from this one in the quantization scheme or its calibration alone."""
-    schemes = [str(scheme) for scheme in values(space.knobs["quantization"], recipe.student)]
-    calibrated = space.needs["calibration"][1] if "calibration" in space.needs else frozenset()
-    calibrations = values(space.knobs["calibration"]) if "calibration" in space.knobs else ()
-    others = [
-        replace(recipe, quantization=scheme, calibration=calibration)
-        for scheme in schemes
-        for calibration in (map(str, calibrations) if scheme in calibrated else (None,))
+    """The recipes of the space that differ from this one in how they are quantized alone."""
+    schemes = map(str, values(space.knobs["quantization"], recipe.student))
+    found = [other for scheme in schemes for other in quantized(space, recipe, scheme)]
+    return [other for other in found if other != recipe and parameters(space, other) is not None]
+
+
+def quantized(space: Space, recipe: Recipe, scheme: str) -> list[Recipe]:
+    """The recipe under a scheme: once for each calibration that it has, with the first choice of its other knobs."""
+    knobs = [name for name, (parent, _) in space.needs.items() if parent == "quantization"]
+    rest = {name: value for name, value in recipe.to_dict().items() if name not in knobs}
+    asked = {
+        name: values(space.knobs[name]) for name in knobs if name in space.knobs and scheme in space.needs[name][1]
+    }
+    first = {name: choices[0] for name, choices in asked.items()}
+    return [
+        Recipe.from_dict({**rest, "quantization": scheme, **first, **calibration})
+        for calibration in [{"calibration": choice} for choice in asked.get("calibration", ())] or [{}]
     ]
-    return [other for other in others if other != recipe and parameters(space, other) is not None]
 
 
 def trains(space: Space) -> bool:

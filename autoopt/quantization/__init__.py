@@ -1,6 +1,6 @@
 """Quantization schemes: what becomes low-bit, and how ranges are found.
 
-A member is `(source, target, calibration) -> facts`: it reads the float model at `source`, writes the quantized one
+A member is `(source, target, plan) -> facts`: it reads the float model at `source`, writes the quantized one
 to `target` and returns the settings that it chose, for the record. None of them trains. Add one = one file, one line
 here, one word in conf/space.
 """
@@ -14,14 +14,14 @@ from typing import Any
 import onnx
 from torch import nn
 
-from autoopt.quantization.calibration import CALIBRATIONS, Calibration
+from autoopt.quantization.calibration import CALIBRATIONS, KEEP_FLOAT, OPERATORS, Plan
 from autoopt.quantization.fp16 import fp16
 from autoopt.quantization.int8_dynamic import int8_dynamic
 from autoopt.quantization.int8_static import int8_static
 from autoopt.quantization.none import none
 from autoopt.quantization.weight_only import weight_only_int4, weight_only_int8
 
-__all__ = ["CALIBRATIONS", "SCHEMES", "Calibration", "Scheme", "offered"]
+__all__ = ["CALIBRATIONS", "KEEP_FLOAT", "OPERATORS", "SCHEMES", "Plan", "Scheme", "offered"]
 
 ALL = frozenset({"Conv", "MatMul", "Gather", "Recurrent"})
 WORTHWHILE = 0.2  # a scheme that changes less than this share of a model's weights cannot matter for it
@@ -29,7 +29,7 @@ WORTHWHILE = 0.2  # a scheme that changes less than this share of a model's weig
 
 @dataclass(frozen=True)
 class Scheme:
-    quantize: Callable[[Path, Path, Calibration], dict[str, Any]]
+    quantize: Callable[[Path, Path, Plan], dict[str, Any]]
     changes: frozenset[str]
     """Kinds of operators whose weights it makes smaller; a fully connected layer counts as MatMul."""
     bits: int
@@ -39,10 +39,12 @@ class Scheme:
 SCHEMES: dict[str, Scheme] = {
     "none": Scheme(none, ALL, 32),
     "fp16": Scheme(fp16, ALL, 16),
-    "int8_dynamic": Scheme(int8_dynamic, frozenset({"Conv", "MatMul", "Gather"}), 8),
-    "int8_static": Scheme(int8_static, frozenset({"Conv", "MatMul", "Gather"}), 8, ("calibration",)),
-    "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8),
-    "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4),
+    "int8_dynamic": Scheme(int8_dynamic, frozenset({"Conv", "MatMul", "Gather"}), 8, ("keep_float",)),
+    "int8_static": Scheme(
+        int8_static, frozenset({"Conv", "MatMul", "Gather"}), 8, ("calibration", "operators", "keep_float")
+    ),
+    "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ("keep_float",)),
+    "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ("keep_float",)),
 }
 
 

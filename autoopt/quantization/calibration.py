@@ -24,14 +24,22 @@ CALIBRATIONS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
 }
 
 
+OPERATORS = ("all", "with_weights")
+KEEP_FLOAT = ("none", "first", "last", "ends")
+
+
 @dataclass(frozen=True, eq=False)
-class Calibration:
-    """Inputs as the model takes them, as numpy arrays; `method` is a key of CALIBRATIONS, None where a scheme needs
-    none.
-    """
+class Plan:
+    """What a scheme is asked for. None: the scheme decides, or has no use for it."""
 
     inputs: Inputs
-    method: str | None = None
+    """The calibration set, as numpy arrays."""
+    calibration: str | None = None
+    """A key of CALIBRATIONS."""
+    operators: str | None = None
+    """One of OPERATORS: quantize all that can be, or those with weights alone."""
+    keep_float: str | None = None
+    """One of KEEP_FLOAT: the layers that stay in float, by their place."""
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -45,13 +53,13 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._batches, None)
 
 
-def save_ranges(model: Path, calibration: Calibration, target: Path, operators: list[str] | None) -> CalibrationMethod:
+def save_ranges(model: Path, plan: Plan, target: Path, operators: list[str] | None) -> CalibrationMethod:
     """Write the range of each activation of `model` on the calibration set to `target`, as quantize_static reads it;
     where `operators` are named, of the inputs and outputs of those alone.
 
     Returns the method. Raises ValueError where an activation is not finite.
     """
-    method, settings = CALIBRATIONS[calibration.method or "minmax"]
+    method, settings = CALIBRATIONS[plan.calibration or "minmax"]
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # the calibrators print their progress
         augmented = str(Path(folder) / "augmented.onnx")
         calibrator = create_calibrator(
@@ -61,7 +69,7 @@ def save_ranges(model: Path, calibration: Calibration, target: Path, operators: 
             calibrate_method=method,
             extra_options=settings,
         )
-        calibrator.collect_data(Reader(calibration.inputs))
+        calibrator.collect_data(Reader(plan.inputs))
         ranges = calibrator.compute_data()
     for tensor, found in ranges.items():
         if not np.isfinite(found.range_value).all():

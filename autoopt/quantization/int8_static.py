@@ -9,35 +9,29 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from autoopt.core.cpu import saturates
 from autoopt.core.errors import TrialError
-from autoopt.quantization.calibration import CALIBRATIONS, Calibration, save_ranges
-
-WITH_WEIGHTS = ["Conv", "Gemm", "MatMul", "Gather"]
-
-
-def quantized_operators(source: Path) -> list[str] | None:
-    """Of a graph with attention only those with weights: rounding scores and normalised states costs 50 points. None:
-    all, so that neighbours hand on their bytes.
-    """
-    return WITH_WEIGHTS if any(node.op_type == "Softmax" for node in onnx.load(source).graph.node) else None
+from autoopt.quantization.calibration import CALIBRATIONS, Plan, save_ranges
+from autoopt.quantization.layers import excluded, kept_in_float, quantized_operators
 
 
-def int8_static(source: Path, target: Path, calibration: Calibration) -> dict[str, Any]:
+def int8_static(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
     """Unsigned activations, signed weights per channel; 7-bit weights where 8 bits would saturate (-22 points on a
     CNN).
 
     Raises TrialError where a range is not finite, as attention masks of -inf make it.
     """
-    reduce_range, operators = saturates(), quantized_operators(source)
+    reduce_range, operators = saturates(), quantized_operators(source, plan)
+    kept = kept_in_float(source, plan)
     with TemporaryDirectory() as folder:
         ranges = Path(folder) / "ranges.json"
         try:
-            method = save_ranges(source, calibration, ranges, operators)
+            method = save_ranges(source, plan, ranges, operators)
             quantize_static(
                 onnx.load(source),
                 target,
                 calibration_cache_path=ranges,
                 calibrate_method=method,
                 op_types_to_quantize=operators,
+                nodes_to_exclude=excluded(kept),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=reduce_range,
@@ -45,7 +39,7 @@ def int8_static(source: Path, target: Path, calibration: Calibration) -> dict[st
                 weight_type=QuantType.QInt8,
             )
         except ValueError as error:
-            raise TrialError(f"int8_static with {calibration.method} calibration failed: {error}") from error
+            raise TrialError(f"int8_static with {plan.calibration} calibration failed: {error}") from error
     chosen = {
         "operators": operators or "all",
         "weight_type": "QInt8",
@@ -56,6 +50,7 @@ def int8_static(source: Path, target: Path, calibration: Calibration) -> dict[st
     return {
         "bits": 8,
         **chosen,
-        "calibration_inputs": len(calibration.inputs),
-        **CALIBRATIONS[calibration.method or "minmax"][1],
+        "kept_in_float": kept,
+        "calibration_inputs": len(plan.inputs),
+        **CALIBRATIONS[plan.calibration or "minmax"][1],
     }

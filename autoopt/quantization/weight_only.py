@@ -7,25 +7,29 @@ import onnx
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.onnx_model import ONNXModel
 
-from autoopt.quantization.calibration import Calibration
+from autoopt.quantization.calibration import Plan
+from autoopt.quantization.layers import excluded, kept_in_float
 
 BLOCK = 32
 
 
-def weight_only_int4(source: Path, target: Path, calibration: Calibration) -> dict[str, Any]:
+def weight_only_int4(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
     """Fully connected layers only."""
-    return _quantize(source, target, 4)
+    return _quantize(source, target, plan, 4)
 
 
-def weight_only_int8(source: Path, target: Path, calibration: Calibration) -> dict[str, Any]:
+def weight_only_int8(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
     """Fully connected layers only."""
-    return _quantize(source, target, 8)
+    return _quantize(source, target, plan, 8)
 
 
-def _quantize(source: Path, target: Path, bits: int) -> dict[str, Any]:
+def _quantize(source: Path, target: Path, plan: Plan, bits: int) -> dict[str, Any]:
     model = ONNXModel(onnx.load(source))
     model.replace_gemm_with_matmul()  # the quantizer looks at MatMul alone, exporters write Gemm for a Linear layer
-    quantizer = MatMulNBitsQuantizer(model.model, bits=bits, block_size=BLOCK, is_symmetric=True)
+    kept = kept_in_float(source, plan)
+    quantizer = MatMulNBitsQuantizer(
+        model.model, bits=bits, block_size=BLOCK, is_symmetric=True, nodes_to_exclude=excluded(kept)
+    )
     quantizer.process()
     onnx.save(quantizer.model.model, target)
-    return {"bits": bits, "block_size": BLOCK}
+    return {"bits": bits, "kept_in_float": kept, "block_size": BLOCK}

@@ -36,9 +36,13 @@ def structure_line(recipe: Recipe) -> str:
     parts.append(
         "fp32"
         if recipe.quantization == "none"
-        else recipe.quantization + (f"/{recipe.calibration}" if recipe.calibration else "")
+        else "/".join(filter(None, (recipe.quantization, recipe.calibration, recipe.operators, _kept(recipe))))
     )
     return " · ".join(parts)
+
+
+def _kept(recipe: Recipe) -> str | None:
+    return f"{recipe.keep_float} in float" if recipe.keep_float not in (None, "none") else None
 
 
 def recipe_line(recipe: Recipe) -> str:

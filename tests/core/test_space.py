@@ -20,6 +20,7 @@ from autoopt.core.space import (
     contains,
     draw,
     parameters,
+    quantized,
     restrict,
     siblings,
     trains,
@@ -172,3 +173,21 @@ def test_contains_holds_the_ends() -> None:
     assert contains(knob, 0.9)
     assert not contains(knob, 0.91)
     assert not contains(knob, "0.5")
+
+
+def test_a_scheme_takes_the_first_choice_of_its_own_knobs_and_each_calibration() -> None:
+    space = parse_space(compose_config(["task=onnx"])["space"], needs())
+    parent = quantized(space, BASELINE, "int8_static")[1]
+    assert (parent.calibration, parent.operators, parent.keep_float) == ("entropy", "all", "none")
+    found = siblings(space, parent)
+    assert {other.quantization for other in found} == {
+        "int8_static",
+        "int8_dynamic",
+        "fp16",
+        "weight_only_int8",
+        "weight_only_int4",
+        "none",
+    }
+    assert sum(other.quantization == "int8_static" for other in found) == 2
+    assert {other.keep_float for other in found if other.quantization in ("none", "fp16")} == {None}
+    assert {other.keep_float for other in found if other.quantization.startswith("weight")} == {"none"}

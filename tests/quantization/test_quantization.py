@@ -12,8 +12,9 @@ from torch import nn
 from autoopt.core import artifact
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
-from autoopt.quantization import CALIBRATIONS, SCHEMES, Calibration, offered
+from autoopt.quantization import CALIBRATIONS, KEEP_FLOAT, OPERATORS, SCHEMES, Plan, offered
 from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes.export import export
 from autoopt.tasks import Task
 
 PAIRS = [
@@ -32,7 +33,7 @@ MARKS = {
 
 
 def quantize(scheme: str, source: Path, target: Path, digits: Task, method: str = "minmax") -> dict:
-    return SCHEMES[scheme].quantize(source, target, Calibration(digits.train.inputs[:128].numpy(), method))
+    return SCHEMES[scheme].quantize(source, target, Plan(digits.train.inputs[:128].numpy(), method))
 
 
 @pytest.mark.parametrize(("scheme", "student"), PAIRS)
@@ -110,7 +111,7 @@ def test_a_range_that_is_not_finite_fails_the_trial(
 ) -> None:
     inputs = Inputs({"input": np.full((32, 1, 8, 8), np.inf, np.float32)})
     with pytest.raises(TrialError, match=f"int8_static with {method} calibration failed"):
-        SCHEMES["int8_static"].quantize(exported["cnn"], tmp_path / "x.onnx", Calibration(inputs, method))
+        SCHEMES["int8_static"].quantize(exported["cnn"], tmp_path / "x.onnx", Plan(inputs, method))
 
 
 def test_schemes_are_offered_only_where_they_change_enough(trained: dict[str, nn.Module], digits: Task) -> None:
@@ -119,3 +120,44 @@ def test_schemes_are_offered_only_where_they_change_enough(trained: dict[str, nn
     assert set(offered(digits.build_teacher())) == {"none", "fp16", "int8_dynamic", "int8_static"}
     assert set(offered(nn.Sequential(nn.GRU(8, 64), nn.Linear(64, 2)))) == {"none", "fp16"}
     assert "int8_dynamic" in offered(nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 2)))
+
+
+def low_bit_layers(path: Path) -> int:
+    """Weights of two and more dimensions that are bytes."""
+    tensors = onnx.load(path).graph.initializer
+    return sum(t.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8) and len(t.dims) > 1 for t in tensors)
+
+
+@pytest.mark.parametrize("scheme", [name for name, row in SCHEMES.items() if "keep_float" in row.knobs])
+def test_layers_may_stay_in_float(scheme: str, digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+    layers = {}
+    for kept in KEEP_FLOAT:
+        plan = Plan(digits.train.inputs[:64].numpy(), "minmax", keep_float=kept)
+        facts = SCHEMES[scheme].quantize(exported["mlp"], tmp_path / kept, plan)
+        layers[kept] = low_bit_layers(tmp_path / kept)
+        assert len(facts["kept_in_float"]) == {"none": 0, "first": 1, "last": 1, "ends": 2}[kept]
+    assert layers == {"none": 3, "first": 2, "last": 2, "ends": 1}
+
+
+def test_of_attention_only_what_has_weights_is_quantized(sentences: Task, tmp_path: Path) -> None:
+    export(sentences.build_teacher(), sentences.train.inputs[:2], tmp_path / "m.onnx")
+    calibration = sentences.train.inputs[:64].numpy()
+    chosen = {}
+    for operators in (None, *OPERATORS):
+        plan = Plan(calibration, "minmax", operators=operators)
+        facts = SCHEMES["int8_static"].quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", plan)
+        nodes = onnx.load(tmp_path / "q.onnx").graph.node
+        chosen[operators] = (facts["operators"] == "all", sum(node.op_type == "QuantizeLinear" for node in nodes))
+    assert chosen[None] == chosen["with_weights"]
+    assert chosen["all"][1] > chosen["with_weights"][1]
+
+
+@pytest.mark.parametrize("method", sorted(CALIBRATIONS))
+def test_sentences_of_any_length_calibrate(method: str, sentences: Task, tmp_path: Path) -> None:
+    export(sentences.build_teacher(), sentences.train.inputs[:2], tmp_path / "m.onnx")
+    facts = SCHEMES["int8_static"].quantize(
+        tmp_path / "m.onnx", tmp_path / "q.onnx", Plan(sentences.train.inputs[:70].numpy(), method)
+    )
+    assert facts["calibration_inputs"] == 70
+    session = RUNTIMES["onnxruntime"](tmp_path / "q.onnx", 1)
+    assert session(sentences.validation.inputs[:1].numpy()).shape == (1, 8)
