@@ -24,7 +24,9 @@ verbs:
   doctor   check this machine, the packages, the configuration and one tiny trial
 
 keys, each with what it is now (all of them: autoopt --cfg):
-  task=fashion             what to learn                     task=digits is the quick one
+  task=fashion             what to learn                     digits (quick), intents, text_classification,
+                                                             image_folder, onnx, custom (a model of your own)
+  task.KEY=VALUE           its data                          task=custom task.factory=my_module:build
   space=fashion            what the search may change        space=quantize_only needs no training
   space.KNOB=VALUE         pin a knob                        space.quantization=int8_dynamic
                            narrow it                         'space.optimizer=[sgd,muon]'
