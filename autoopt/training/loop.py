@@ -51,7 +51,7 @@ def train(
     *,
     seed: int,
     hooks: Hooks,
-    fine: Fine = Fine(),  # noqa: B008
+    fine: Fine = Fine(),
 ) -> list[float]:
     """Train pruned.model in place; afterwards it holds the weights of its best epoch on validation, masks baked in.
 
