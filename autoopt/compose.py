@@ -13,7 +13,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.lookup import suggestion
 
 
@@ -40,7 +40,7 @@ def compose_config(overrides: list[str]) -> dict[str, Any]:
         typed = (error.override or "").lstrip("+")
         raise ConfigError(f"cannot read {typed!r}: type KEY=VALUE, 'KEY=[a,b]' or 'KEY={{low: 1, high: 2}}'") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"cannot compose {' '.join(overrides)}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"cannot compose {' '.join(overrides)}: {one_line(error)}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

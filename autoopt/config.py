@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -210,22 +210,23 @@ def _rules(raw: Mapping[str, Any]) -> Rules:
 
 def _task_options(task: str, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The keys that the task's function takes; their values are checked there."""
+    return _options("task", task, TASKS[task], raw, given="encoder")
+
+
+def _options(section: str, name: str, member: Callable[..., Any], raw: Mapping[str, Any], given: str) -> dict[str, Any]:
+    """All keys but the name; the member takes each. `given`: what it is given from elsewhere. Raises ConfigError."""
     options = {key: value for key, value in raw.items() if key != "name"}
-    known = [name for name in inspect.signature(TASKS[task]).parameters if name != "encoder"]
+    known = [parameter for parameter in inspect.signature(member).parameters if parameter != given]
     for key in options:
         if key not in known:
             hint = suggestion(key, known) if known else "It has none."
-            raise ConfigError(f"task {task} has no option {key!r}. {hint} (Choose one by task=NAME.)")
+            raise ConfigError(f"{section} {name} has no option {key!r}. {hint} (Choose one by {section}=NAME.)")
     return options
 
 
 def _sampler_options(raw: Mapping[str, Any]) -> dict[str, Any]:
-    options = {key: value for key, value in raw.items() if key != "name"}
-    known = [name for name in inspect.signature(SAMPLERS[raw["name"]]).parameters if name != "seed"]
+    options = _options("sampler", raw["name"], SAMPLERS[raw["name"]], raw, given="seed")
     for key, value in options.items():
-        if key not in known:
-            hint = suggestion(key, known) if known else "It has none."
-            raise ConfigError(f"sampler {raw['name']} has no option {key!r}. {hint} (Choose one by sampler=NAME.)")
         if key == "multivariate":
             if not isinstance(value, bool):
                 raise ConfigError(f"sampler.multivariate={value!r}: true or false is allowed")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from autoopt.core.artifact import write_atomically
@@ -14,11 +13,10 @@ from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
 from autoopt.measurements import MEASURES, Subject
+from autoopt.runtimes import Session
 from autoopt.runtimes.export import export
 from autoopt.runtimes.parity import check_parity
 from autoopt.runtimes.template import fill, is_template, make_template
-
-Run = Callable[[Inputs], np.ndarray]
 
 
 def structure_key(model: nn.Module) -> str:
@@ -36,7 +34,7 @@ def open_structure(model: nn.Module, inputs: Inputs, folder: Path) -> Path:
 
 
 def export_into(
-    structure: Path, model: nn.Module, inputs: Inputs, path: Path, open_session: Callable[[Path], Run]
+    structure: Path, model: nn.Module, inputs: Inputs, path: Path, open_session: Callable[[Path], Session]
 ) -> dict[str, Any]:
     """Write the trained model as ONNX to `path`, from the structure's graph; returns exporter and parity.
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from autoopt.commands.conclude import stdout_console
 from autoopt.config import Settings, usable_cores
 from autoopt.core.cpu import cpu_flags, cpu_name, saturates
-from autoopt.core.errors import AutooptError
+from autoopt.core.errors import AutooptError, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft
 
@@ -67,9 +67,7 @@ def _survive(check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except Exception as error:
-        return Finding(
-            ERROR, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "reinstall, or report this"
-        )
+        return Finding(ERROR, f"{type(error).__name__}: {one_line(error, 300)}", "reinstall, or report this")
 
 
 def _python() -> Finding:
@@ -181,7 +179,7 @@ def _tracking(settings: Settings) -> Finding:
     except TROUBLE as error:
         return Finding(
             WARNING,
-            f"{uri}: {' '.join(str(error).split())[:160]}",
+            f"{uri}: {one_line(error, 160)}",
             "a search runs without it; start the server, or type tracking=none",
         )
     return Finding(OK, uri)

@@ -62,7 +62,8 @@ def run(settings: Settings, task: Task) -> int:
         except Interrupted:
             display.say("stopped before the study began, while the teacher was trained")
             return stop.exit_code
-        check_teacher(task, teacher)
+        if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights
+            check_teacher(task, teacher)
         weights = module_fingerprint(teacher)
         identity = fingerprint(settings, task, weights)
         study = open_study(settings.folder, settings.study, settings.kpis, identity)

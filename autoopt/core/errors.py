@@ -33,11 +33,16 @@ STRUCTURE, BAR, CURVE = SCREENS = ("structure", "bar", "curve")
 """By a bound that its size or speed breaks, by a bar above all that may be expected, by its learning curve."""
 
 
+def one_line(error: BaseException, limit: int | None = None) -> str:
+    """The message on one line, cut to so many characters: libraries write pages."""
+    return " ".join(str(error).split())[:limit]
+
+
 def trial_failure(error: BaseException) -> str | None:
     """The reason in words, where an error ends its trial only: a recipe that does not work out, or out of memory as
     Python or torch say it. None: it is a bug.
     """
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if isinstance(error, TrialError):
         return text or "no reason given"
     allocation = "can't allocate memory" in text or "out of memory" in text.lower()

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from autoopt.core.errors import TrialError
+from autoopt.core.errors import TrialError, one_line
 from autoopt.core.inputs import Inputs
 
 OPSET = 17
@@ -34,7 +34,7 @@ def export(model: nn.Module, inputs: Inputs, path: Path) -> str:
         return "torchscript"
     except Exception as error:  # the exporters raise whatever the graph provokes, and the second may well succeed
         logging.getLogger(__name__).info("torchscript export failed (%s); trying torch.export", error)
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        reason = f"{type(error).__name__}: {one_line(error, 300)}"
     try:
         _dynamo(model, inputs[:2], path)
         return "dynamo"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from autoopt.core.errors import TrialError
+from autoopt.core.errors import TrialError, one_line
 from autoopt.core.inputs import Inputs
 
 
@@ -23,7 +23,7 @@ def open_onnxruntime(path: Path, threads: int) -> Callable[[Inputs], np.ndarray]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own exceptions have no common base
-        raise TrialError(f"onnxruntime cannot load the model: {' '.join(str(error).split())[:300]}") from error
+        raise TrialError(f"onnxruntime cannot load the model: {one_line(error, 300)}") from error
 
     names = [found.name for found in session.get_inputs()]  # exporters leave out what a model does not look at
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import Space, parameters
@@ -24,9 +24,9 @@ def queue_first(study: optuna.Study, space: Space, recipes: Sequence[Recipe]) ->
     study.set_user_attr(FIRST_QUEUED, True)
 
 
-def retry(study: optuna.Study, asked: optuna.Trial) -> None:
+def retry(study: optuna.Study, trial: optuna.Trial | FrozenTrial) -> None:
     """Ask the same recipe again, ahead of the sampler."""
-    study.enqueue_trial(asked.params, user_attrs={RETRY_OF: asked.number})
+    study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
 
 
 def leave(study: optuna.Study, asked: optuna.Trial) -> bool:
@@ -44,7 +44,7 @@ def queue_left(study: optuna.Study) -> None:
     again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     for trial in trials:
         if LEFT in trial.user_attrs and trial.state == TrialState.FAIL and trial.number not in again:
-            study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+            retry(study, trial)
 
 
 def queue_orphans(study: optuna.Study) -> None:
@@ -56,4 +56,4 @@ def queue_orphans(study: optuna.Study) -> None:
             study._storage.set_trial_user_attr(frozen._trial_id, RECORD, lost)  # Optuna has no public way from outside
         study.tell(frozen.number, state=TrialState.FAIL)
         if frozen.params:
-            study.enqueue_trial(frozen.params, user_attrs={RETRY_OF: frozen.number})
+            retry(study, frozen)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.inputs import Inputs
 from autoopt.core.metric import CUSTOM, Metric
 from autoopt.tasks.factory import call
@@ -129,7 +129,7 @@ def _adapted(model: nn.Module, inputs: Inputs) -> nn.Module:
                     found = model(*example) if call == "arrays" else wrapped(*example)
                 return model if isinstance(found, Tensor) and call == "arrays" else wrapped
             except Exception as error:  # a module raises whatever it likes
-                errors[call] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                errors[call] = f"{type(error).__name__}: {one_line(error, 200)}"
     finally:
         model.train(was)
     shapes = {name: tuple(array.shape) for name, array in example.arrays.items()}

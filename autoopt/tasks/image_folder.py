@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from autoopt.core.errors import ConfigError
+from autoopt.tasks.held_out import hold_out
 from autoopt.tasks.resnet import resnet
 from autoopt.tasks.task import Split, Task, single
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"}
-SHARE, SEED = 0.1, 0  # of train, for validation where there is no folder for it
 
 
 def image_folder(path: str | None = None, size: int = 64, grey: bool = False) -> Task:
@@ -29,7 +29,8 @@ def image_folder(path: str | None = None, size: int = 64, grey: bool = False) ->
     if (root / "validation").is_dir():
         validation = _read(root / "validation", classes, size, grey)
     else:
-        train, validation = _divided(train)
+        parts = hold_out(train.targets.numpy(), "put images into validation/CLASS")
+        train, validation = (Split(train.inputs[rows], train.targets[rows]) for rows in map(torch.from_numpy, parts))
     return Task(
         name="image_folder",
         train=train,
@@ -87,18 +88,3 @@ def _pixels(path: Path, size: int, grey: bool) -> np.ndarray:
         raise ConfigError(f"{path} is no image that can be read: remove it, or repair it ({error})") from error
     pixels = np.asarray(square, np.float32) / 255
     return pixels[None] if grey else pixels.transpose(2, 0, 1).copy()
-
-
-def _divided(train: Split) -> tuple[Split, Split]:
-    from sklearn.model_selection import train_test_split
-
-    try:
-        parts = train_test_split(
-            np.arange(len(train)), test_size=SHARE, random_state=SEED, stratify=train.targets.numpy()
-        )
-    except ValueError as error:
-        raise ConfigError(
-            f"no stratified tenth of train can be taken ({error}): put images into validation/CLASS"
-        ) from error
-    kept, held = (Split(train.inputs[torch.from_numpy(rows)], train.targets[torch.from_numpy(rows)]) for rows in parts)
-    return kept, held

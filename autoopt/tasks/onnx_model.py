@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto
 from torch import Tensor, nn
 
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.inputs import Inputs
 from autoopt.tasks.factory import call
 from autoopt.tasks.goal import CLASSES, CLASSIFICATION, KINDS, NUMBERS
@@ -85,7 +85,7 @@ def _outputs(module: OnnxModule, inputs: Inputs, model: str) -> int:
     try:
         found = module(*inputs[:2])
     except Exception as error:  # onnxruntime's own exceptions have no common base
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise ConfigError(f"task.model={model} does not take two rows of the validation split: {reason}") from error
     if found.ndim != 2 or len(found) != len(inputs[:2]):
         raise ConfigError(f"task.output has the shape {tuple(found.shape)} for two rows: (2, numbers) is needed")
@@ -97,7 +97,7 @@ def _opened(path: Path, output: str | None) -> OnnxModule:
     try:
         model = onnx.load(path)
     except Exception as error:  # protobuf's exceptions have no common base
-        raise ConfigError(f"task.model={path} is no ONNX file: {' '.join(str(error).split())[:200]}") from error
+        raise ConfigError(f"task.model={path} is no ONNX file: {one_line(error, 200)}") from error
     known = [found.name for found in model.graph.output]
     if output is not None and output not in known:
         raise ConfigError(f"task.output={output}: {path} has {', '.join(known)}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.inputs import Inputs
 from autoopt.tasks.goal import CLASSIFICATION, Goal
 from autoopt.tasks.task import Split
@@ -48,7 +48,7 @@ def _collected(name: str, data: Any, collate: Callable[..., Any] | None) -> tupl
         loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size=BATCH, collate_fn=collate)
         batches = [_parted(batch) for batch in loader]
     except (TypeError, RuntimeError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise ConfigError(
             f"the {name} split cannot be read ({type(error).__name__}: {reason}): "
             "give (inputs, targets), a dataset of (input, target), or a DataLoader; collate=FUNCTION makes batches"

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,27 +100,25 @@ def text_task(name: str, parts: Sequence[Sentences], *, encoder: str | None, max
             "tokenizer.json": tokenizer.path.read_bytes(),
             "labels.json": (json.dumps(names, ensure_ascii=False) + "\n").encode(),
         },
-        transfer=_transfer(tokenizer, encoded[0], folder, used),
+        transfer=_transfer(tokenizer, encoded[0], folder),
     )
 
 
-def _transfer(
-    tokenizer: Tokenizer, train: Sequence[Any], folder: Path, used: tuple[int, ...]
-) -> Callable[[int], Inputs]:
+def _transfer(tokenizer: Tokenizer, train: Sequence[Any], folder: Path) -> Callable[[int], Inputs]:
     """Special tokens stay where they were: the first and the last of each sentence."""
     first, last = train[0].ids[0], train[0].ids[-1]
     words = [_words(encoding) for encoding in train]
 
-    def part(number: int) -> Inputs:
+    @cache
+    def maker() -> Maker:
         from safetensors.numpy import load_file
 
         tables = [array for path in sorted(folder.glob("*.safetensors")) for array in load_file(path).values()]
         table = max((array for array in tables if array.ndim == 2), key=len).astype(np.float32)
         plain = sorted({token for sentence in words for word in sentence for token in word if len(word) == 1})
-        maker = Maker(words, similar_tokens(table, plain), tokenizer.longest - 2)
-        return tokenizer.inputs([[first, *sentence, last] for sentence in maker.part(number)])
+        return Maker(words, similar_tokens(table, plain), tokenizer.longest - 2)
 
-    return part
+    return lambda number: tokenizer.inputs([[first, *sentence, last] for sentence in maker().part(number)])
 
 
 def _words(encoding: Any) -> list[list[int]]:

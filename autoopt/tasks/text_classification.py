@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from autoopt.core.errors import ConfigError
+import numpy as np
+
+from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.lookup import suggestion
+from autoopt.tasks.held_out import hold_out
 from autoopt.tasks.task import Task
 from autoopt.tasks.text import Sentences, text_task
 
-SHARE, SEED = 0.1, 0  # of train, for validation where there is no file for it
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
@@ -23,7 +25,9 @@ def text_classification(
     """`text` and `label` are names of columns. Without `validation` a tenth of train serves, stratified by class."""
     found = {name: _read(name, path, text, label) for name, path in (("train", train), ("test", test))}
     if validation is None:
-        found["train"], found["validation"] = _divided(found["train"])
+        whole = found["train"]
+        kept, held = hold_out(whole.labels, "type task.validation=FILE")
+        found |= {"train": _at(whole, kept), "validation": _at(whole, held)}
     else:
         found["validation"] = _read("validation", validation, text, label)
     return text_task(
@@ -52,7 +56,7 @@ def _read(name: str, path: str | None, text: str, label: str) -> Sentences:
     try:
         table = readers[ending](path)
     except (ValueError, OSError) as error:
-        raise ConfigError(f"task.{name}={path} cannot be read: {' '.join(str(error).split())[:200]}") from error
+        raise ConfigError(f"task.{name}={path} cannot be read: {one_line(error, 200)}") from error
     for key, column in (("text", text), ("label", label)):
         if column not in table.columns:
             known = [str(known) for known in table.columns]
@@ -63,16 +67,5 @@ def _read(name: str, path: str | None, text: str, label: str) -> Sentences:
     return Sentences(whole[text].astype(str).tolist(), whole[label].astype(str).tolist())
 
 
-def _divided(train: Sentences) -> tuple[Sentences, Sentences]:
-    from sklearn.model_selection import train_test_split
-
-    try:
-        rest, share = train_test_split(
-            range(len(train.texts)), test_size=SHARE, random_state=SEED, stratify=list(train.labels)
-        )
-    except ValueError as error:
-        raise ConfigError(
-            f"task.validation=null: no stratified tenth of train can be taken ({error}): type task.validation=FILE"
-        ) from error
-    kept, held = (Sentences([train.texts[i] for i in rows], [train.labels[i] for i in rows]) for rows in (rest, share))
-    return kept, held
+def _at(sentences: Sentences, rows: np.ndarray) -> Sentences:
+    return Sentences([sentences.texts[i] for i in rows], [sentences.labels[i] for i in rows])

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
+from autoopt.runtimes import Session
 from autoopt.tasks import Split, Task
 from autoopt.tasks.goal import CLASSES, CLASSIFICATION, Goal
 
 EXPORTED_BATCH = 32
-
-Run = Callable[[Inputs], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +41,7 @@ class Library:
     task: Task
     weights: str
     folder: Path
-    open_teacher: Callable[[], Run]
+    open_teacher: Callable[[], Session]
     _parts: dict[int, Lessons] = field(default_factory=dict)
 
     def lessons(self, parts: int = 0) -> Lessons:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from autoopt.core.artifact import write_atomically
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.pruning import Pruned
 from autoopt.tasks import Task
@@ -54,7 +54,8 @@ def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, ho
         model.load_state_dict(state)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ConfigError(
-            f"teacher.checkpoint={weights} does not hold the weights of task {task.name}'s teacher: {_line(error)}"
+            f"teacher.checkpoint={weights} does not hold the weights of task {task.name}'s teacher: "
+            f"{one_line(error, 300)}"
         ) from error
     return model.eval()
 
@@ -120,7 +121,3 @@ def _train(model: nn.Module, task: Task, options: TeacherOptions, seed: int, hoo
     fine = Fine(options.label_smoothing, options.clip, options.head_factor)
     lessons = Lessons(task.train, torch.zeros(len(task.train), task.classes), task.goal)
     return train(Pruned(model), lessons, task.validation, recipe, seed=seed, hooks=hooks, fine=fine)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
