@@ -39,7 +39,9 @@ def read_space(raw: Mapping[str, Any], *, own_students: bool) -> Space:
             lookup(table, str(value), f"{name} in space.{name}")
     for name, knob in space.knobs.items():
         if isinstance(knob, Per):
-            for case in knob.cases:
+            for student in knob.own:
+                lookup(tables["student"], student, f"student in space.{name}")
+            for case in (case for cases in (knob.cases, *knob.own.values()) for case in cases):
                 lookup(tables[knob.parent], case, f"{knob.parent} in space.{name}")
     check_complete(space)
     _check_depth(space)

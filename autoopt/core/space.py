@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autoopt.core.errors import ConfigError
@@ -86,10 +86,21 @@ class Range:
 
 @dataclass(frozen=True)
 class Per:
-    """A knob whose values depend on what was chosen for the knob `parent`."""
+    """A knob whose values depend on what was chosen for the knob `parent`.
+
+    `own`: by student, the cases in which that student has values of its own.
+    """
 
     parent: str
     cases: Mapping[str, "Choice | Range"]
+    own: Mapping[str, Mapping[str, "Choice | Range"]] = field(default_factory=dict)
+
+    def case(self, chosen: Mapping[str, Value]) -> tuple[str, "Choice | Range"]:
+        """What holds after the choices so far, and under which name."""
+        student, case = str(chosen["student"]), str(chosen[self.parent])
+        if case in self.own.get(student, ()):
+            return f"{student}, {case}", self.own[student][case]
+        return case, self.cases[case]
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,7 @@ def draw(space: Space, ask: Callable[[str, Choice | Range], Value]) -> Recipe:
     """Build a recipe knob by knob. `ask(parameter, knob)` answers for the knobs that apply and are not fixed.
 
     A parameter is the knob's name; where its values depend on another knob, with that choice in brackets
-    (`learning_rate[sgd]`), since Optuna allows one distribution a name.
+    (`learning_rate[sgd]`, `learning_rate[teacher, sgd]`), since Optuna allows one distribution a name.
     """
     chosen: dict[str, Value] = {}
     for name in KNOBS:
@@ -127,8 +138,8 @@ def draw(space: Space, ask: Callable[[str, Choice | Range], Value]) -> Recipe:
             continue
         knob, parameter = space.knobs[name], name
         if isinstance(knob, Per):
-            case = str(chosen[knob.parent])
-            knob, parameter = knob.cases[case], f"{name}[{case}]"
+            case, knob = knob.case(chosen)
+            parameter = f"{name}[{case}]"
         if isinstance(knob, Choice) and len(knob.values) == 1:
             chosen[name] = knob.values[0]
         else:

@@ -1,6 +1,7 @@
 """From a space as people write it to a Space, and everything that can be wrong about it.
 
-scalar = fixed, list = choice, {low, high[, log][, step]} = range, {CHOICE: ...} = by another knob's choice.
+scalar = fixed, list = choice, {low, high[, log][, step]} = range, {CHOICE: ...} = by another knob's choice; where that
+is not the student, {STUDENT: {CHOICE: ...}} among them = that student's own.
 """
 
 import math
@@ -69,12 +70,24 @@ def parse_space(raw: Mapping[str, Any], needs: Mapping[str, tuple[str, frozenset
 
 
 def _parse_any(name: str, raw: Any) -> Choice | Range | Per:
-    by_parent = isinstance(raw, Mapping) and name in PARENTS and not {"low", "high"} & set(raw)
-    if not by_parent:
+    if name not in PARENTS or not _is_cases(raw):
         return parse_knob(name, raw)
+    own = {case: inner for case, inner in raw.items() if PARENTS[name] != "student" and _is_cases(inner)}
+    return Per(
+        PARENTS[name],
+        _parse_cases(name, {case: inner for case, inner in raw.items() if case not in own}),
+        {str(student): _parse_cases(f"{name}.{student}", cases) for student, cases in own.items()},
+    )
+
+
+def _is_cases(raw: Any) -> bool:
+    return isinstance(raw, Mapping) and not {"low", "high"} & set(raw)
+
+
+def _parse_cases(path: str, raw: Mapping[str, Any]) -> dict[str, Choice | Range]:
     if not raw:
-        raise ConfigError(f"space.{name}={{}} is empty: give it a value, a list or a range")
-    return Per(PARENTS[name], {str(case): parse_knob(f"{name}.{case}", inner) for case, inner in raw.items()})
+        raise ConfigError(f"space.{path}={{}} is empty: give it a value, a list or a range")
+    return {str(case): parse_knob(f"{path}.{case}", inner) for case, inner in raw.items()}
 
 
 def check_complete(space: Space) -> None:

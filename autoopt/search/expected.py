@@ -8,7 +8,7 @@ from autoopt.core.trial import COMPLETE, Trial
 
 
 def expected_seconds(recipe: Recipe, trials: Sequence[Trial]) -> float:
-    """Training by the epoch, as trials of the same student took, and the rest with all siblings, as any took.
+    """Training by its work, as trials of the same student took, and the rest with all siblings, as any took.
 
     Medians; 0 where no trial of the student that trained has finished yet: then nothing is known of it.
     """
@@ -20,9 +20,14 @@ def expected_seconds(recipe: Recipe, trials: Sequence[Trial]) -> float:
     if not same:
         return 0.0
     siblings = _siblings_seconds(trials)
-    an_epoch = median(_seconds(t, "train") / t.recipe.epochs for t in same)
+    a_unit = median(_seconds(t, "train") / _work(t.recipe) for t in same)
     rest = median(_seconds(t) - _seconds(t, "train") + siblings.get(t.number, 0.0) for t in trained)
-    return an_epoch * recipe.epochs + rest
+    return a_unit * _work(recipe) + rest
+
+
+def _work(recipe: Recipe) -> int:
+    """Of training, in units that are the same for all recipes of a student."""
+    return recipe.epochs * (1 + (recipe.augment or 0)) * (recipe.layers or 1)
 
 
 def _seconds(trial: Trial, stage: str | None = None) -> float:
