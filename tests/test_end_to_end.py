@@ -146,7 +146,9 @@ def test_the_same_command_again_goes_on(searched: tuple[Path, dict[str, Any], st
     assert set(kept_exams(cwd)) >= {str(before["champion"]["trial"]), str(after["champion"]["trial"])}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_it_in_order(number: int, code: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "autoopt", "search", *COMMON, "budget.trials=500", "tracking=none"]
     log = tmp_path / "err"
@@ -167,6 +169,7 @@ def test_a_signal_ends_it_in_order(number: int, code: int, tmp_path: Path) -> No
     assert not (tmp_path / "outputs" / "mlflow.db").exists(), "tracking=none writes no store"
 
 
+@pytest.mark.slow
 def test_a_study_without_a_feasible_trial_ends_with_the_nearest_miss(tmp_path: Path) -> None:
     words = ["search", "task=digits", "space=quantize_only", "study=none", "teacher.epochs=4", "tracking=none"]
     document, out, _ = run(tmp_path, *words, "kpis.size_mb.max_ratio=0.001", "budget.trials=4")
@@ -177,6 +180,7 @@ def test_a_study_without_a_feasible_trial_ends_with_the_nearest_miss(tmp_path: P
     assert not (tmp_path / "outputs" / "none" / "champion").exists()
 
 
+@pytest.mark.slow
 def test_an_mlflow_that_is_down_stops_nothing(tmp_path: Path) -> None:
     words = ["search", *COMMON, "space=quantize_only", "budget.trials=3", "tracking.uri=http://127.0.0.1:9"]
     document, _, err = run(tmp_path, *words)
@@ -213,6 +217,7 @@ def test_a_teacher_that_does_not_fit_spoils_nothing(tmp_path: Path) -> None:
     assert document["complete"] == 2
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on(tmp_path: Path) -> None:
     words = ["search", *COMMON, "tracking=none", "budget.trials=7", "search.siblings=false"]
     log = tmp_path / "err"

@@ -60,6 +60,7 @@ def test_the_figures_are_those_of_the_committed_run() -> None:
     assert all(line in transcript.splitlines() for line in shown)
 
 
+@pytest.mark.slow
 def test_the_example_of_ones_own_model_runs_as_written(tmp_path: Path) -> None:
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "def build" in block)
     assert len([line for line in code.splitlines() if line.strip()]) <= 20

@@ -110,7 +110,7 @@ def load() -> Table:
 def gather() -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for arm in ("autoopt", "script"):
-        for path in sorted(HERE.parent.glob(f"vs_script/rows/{arm}-*.json.gz")):
+        for path in sorted(HERE.parent.glob(f"vs_script/rows/fashion/{arm}-*.json.gz")):
             with gzip.open(path, "rt") as file:
                 for row in json.load(file)["rows"]:
                     if row["state"] == "complete":

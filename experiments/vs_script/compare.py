@@ -1,4 +1,4 @@
-"""rows/ -> results.json, hypervolume.png, and the table on stdout."""
+"""rows/TASK/ -> results.json, hypervolume_TASK.png, and the table on stdout."""
 
 import gzip
 import json
@@ -13,28 +13,35 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from autoopt.config import load_settings
+from autoopt.core.kpi import Kpi
 from autoopt.core.recipe import Recipe
-from autoopt.core.standing import Standing, standing
+from autoopt.core.standing import standing
 from autoopt.core.trial import COMPLETE, Evaluation, Trial
 
 HERE = Path(__file__).parent
-KPIS = load_settings([]).kpis
 ORDER = ("script", "autoopt", "no_screens", "no_bar", "no_siblings", "no_warm_start")
 
 
 def main() -> None:
-    runs = [read(path) for path in sorted((HERE / "rows").glob("*.json.gz"))]
-    runs.sort(key=lambda run: (ORDER.index(run["arm"]), run["seed"]))
-    table = [describe(run) for run in runs]
-    results = {"runs": table, "bars": bars(runs, table)}
+    results = {folder.name: compare(folder) for folder in sorted((HERE / "rows").iterdir())}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    draw(runs)
-    print(json.dumps(results["bars"], indent=1))
+
+
+def compare(folder: Path) -> dict[str, Any]:
+    """The runs of one task, and how autoopt's stand to the script's."""
+    kpis = load_settings([f"task={folder.name}"]).kpis
+    runs = [read(path, kpis) for path in sorted(folder.glob("*.json.gz"))]
+    runs.sort(key=lambda run: (ORDER.index(run["arm"]), run["seed"]))
+    table = [describe(run, kpis) for run in runs]
+    found = bars(runs, table)
+    draw(runs, HERE / f"hypervolume_{folder.name}.png")
+    print(folder.name, json.dumps(found, indent=1))
     for row in table:
         print(*(f"{key}={value}" for key, value in row.items() if key not in ("champion", "seconds_by_stage")))
+    return {"runs": table, "bars": found}
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, kpis: tuple[Kpi, ...]) -> dict[str, Any]:
     with gzip.open(path, "rt") as file:
         raw = json.load(file)
     first = 1 if raw["arm"] == "script" else 0  # a study's trial 0 is the baseline
@@ -50,16 +57,16 @@ def read(path: Path) -> dict[str, Any]:
         )
         for number, row in enumerate(raw["rows"], start=first)
     ]
-    return {**raw, "seconds": raw["minutes"] * 60, "trials": trials, "steps": steps(trials)}
+    return {**raw, "seconds": raw["minutes"] * 60, "trials": trials, "steps": steps(trials, kpis)}
 
 
-def steps(trials: Sequence[Trial]) -> list[tuple[float, float]]:
+def steps(trials: Sequence[Trial], kpis: tuple[Kpi, ...]) -> list[tuple[float, float]]:
     """Hypervolume after each complete trial, by its time; siblings of one training are ended one after the other."""
     done: list[Trial] = []
     found = [(0.0, 0.0)]
     for trial in sorted((t for t in trials if t.state == COMPLETE), key=lambda t: t.ended_at_s):
         done.append(trial)
-        found.append((trial.ended_at_s, standing(done, KPIS).hypervolume))
+        found.append((trial.ended_at_s, standing(done, kpis).hypervolume))
     return found
 
 
@@ -67,12 +74,9 @@ def volume_at(run: dict[str, Any], seconds: float) -> float:
     return max(volume for at, volume in run["steps"] if at <= seconds)
 
 
-def at_end(run: dict[str, Any]) -> Standing:
-    return standing([trial for trial in run["trials"] if trial.ended_at_s <= run["seconds"]], KPIS)
-
-
-def describe(run: dict[str, Any]) -> dict[str, Any]:
-    now, seconds = at_end(run), run["seconds"]
+def describe(run: dict[str, Any], kpis: tuple[Kpi, ...]) -> dict[str, Any]:
+    seconds = run["seconds"]
+    now = standing([trial for trial in run["trials"] if trial.ended_at_s <= seconds], kpis)
     complete = [t for t in now.trials if t.state == COMPLETE]
     champion = now.front[0] if now.front else None
     stages: dict[str, float] = {}
@@ -93,9 +97,9 @@ def describe(run: dict[str, Any]) -> dict[str, Any]:
         "champion": champion
         and {
             "recipe": champion.recipe.to_dict(),
-            "kpi_score": round(champion.score(KPIS), 4),
+            "kpi_score": round(champion.score(kpis), 4),
             "accuracy": champion.measurements["accuracy"].value,
-            "ratios": {k.name: round(champion.measurements[k.name].ratio or 0, 4) for k in KPIS},
+            "ratios": {k.name: round(champion.measurements[k.name].ratio or 0, 4) for k in kpis},
         },
     }
 
@@ -121,7 +125,7 @@ def bars(runs: list[dict[str, Any]], table: list[dict[str, Any]]) -> dict[str, A
     return found
 
 
-def draw(runs: list[dict[str, Any]]) -> None:
+def draw(runs: list[dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     arms = [arm for arm in ORDER if any(run["arm"] == arm for run in runs)]
     for place, arm in enumerate(arms):
@@ -141,7 +145,8 @@ def draw(runs: list[dict[str, Any]]) -> None:
     axes.set(xlabel="seconds since the process began", ylabel="hypervolume of the front")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(HERE / "hypervolume.png", dpi=120)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

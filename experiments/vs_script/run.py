@@ -1,6 +1,7 @@
 """Runs the arms of the comparison, two at a time, each on a core of its own and with one thread.
 
-    python run.py [--minutes 10] [--seeds 0 1 2] [--arms script autoopt no_screens ...]   # adds to rows/
+    python run.py [--minutes 10] [--seeds 0 1 2] [--arms script autoopt no_screens ...]   # adds to rows/fashion/
+    python run.py --task intents --minutes 30 --arms script autoopt --set task.path=DATA teacher.checkpoint=WEIGHTS
     python compare.py                                                                     # rows/ -> results.json, plots
 
 Each pair of arms swaps cores with the next one, so that no arm keeps the better core.
@@ -37,31 +38,38 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--task", default="fashion")
+    parser.add_argument("--set", nargs="+", default=[], help="overrides for every arm")
     options = parser.parse_args()
+    common = [f"task={options.task}", *options.set]
     cores = sorted(os.sched_getaffinity(0))[:2]
     jobs = [(arm, seed) for seed in options.seeds for arm in options.arms]
     for place in range(0, len(jobs), 2):
         pair = jobs[place : place + 2]
         swapped = cores if (place // 2) % 2 == 0 else cores[::-1]
         running = [
-            begin(arm, seed, core, options.minutes * 60) for (arm, seed), core in zip(pair, swapped, strict=False)
+            begin(arm, seed, core, options.minutes * 60, common)
+            for (arm, seed), core in zip(pair, swapped, strict=False)
         ]
         for (arm, seed), (process, folder, began) in zip(pair, running, strict=True):
             process.wait()
             rows = from_script(folder) if arm == "script" else from_study(folder, arm, seed, began)
-            write(arm, seed, options.minutes, rows)
+            write(HERE / "rows" / options.task, arm, seed, options.minutes, rows)
             print(f"{arm} seed {seed}: {len(rows)} rows, exit code {process.returncode}", flush=True)
 
 
-def begin(arm: str, seed: int, core: int, seconds: float) -> tuple[subprocess.Popen[bytes], Path, float]:
+def begin(
+    arm: str, seed: int, core: int, seconds: float, common: list[str]
+) -> tuple[subprocess.Popen[bytes], Path, float]:
     folder = Path(tempfile.mkdtemp())
     overrides = ARMS[arm]
     if overrides is None:
         words = [sys.executable, str(HERE / "script.py"), str(folder / "rows.jsonl"), str(seconds), str(seed), "1"]
+        words += common
     else:
         budget = f"budget.hours={seconds / 3600:.6f}"
-        keys = [f"study={arm}-s{seed}", f"seed={seed}", "threads=1", f"outputs={folder}", budget, *overrides]
-        words = [sys.executable, "-m", "autoopt", "search", *keys]
+        keys = [f"study={arm}-s{seed}", f"seed={seed}", "threads=1", f"outputs={folder}", budget]
+        words = [sys.executable, "-m", "autoopt", "search", *common, *keys, *overrides]
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
     log = (folder / "terminal.txt").open("w")
     command = ["taskset", "-c", str(core), *words]
@@ -91,9 +99,9 @@ def from_study(folder: Path, arm: str, seed: int, began: float) -> list[dict[str
     ]
 
 
-def write(arm: str, seed: int, minutes: float, rows: list[dict[str, object]]) -> None:
-    (HERE / "rows").mkdir(exist_ok=True)
-    with gzip.open(HERE / "rows" / f"{arm}-s{seed}.json.gz", "wt") as file:
+def write(folder: Path, arm: str, seed: int, minutes: float, rows: list[dict[str, object]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with gzip.open(folder / f"{arm}-s{seed}.json.gz", "wt") as file:
         json.dump({"arm": arm, "seed": seed, "minutes": minutes, "rows": rows}, file)
 
 

@@ -4,7 +4,7 @@ Optuna's TPE with constraints, two objectives, one process; every trial trains i
 the one scheme that it drew, and measured. For fairness it uses autoopt's own space, training loop, cached teacher
 logits, quantization and measuring code, measures only what the KPIs need, and logs to a file instead of MLflow.
 
-    python script.py OUTPUT.jsonl SECONDS SEED THREADS
+    python script.py OUTPUT.jsonl SECONDS SEED THREADS [OVERRIDE ...]
 """
 
 import json
@@ -38,7 +38,7 @@ def evaluate(recipe: Recipe, bench: Bench, folder: Path) -> Evaluation:
     """Train, export, quantize, measure; seconds by stage are only for the write-up."""
     torch.manual_seed(bench.seed)
     marks = [time.perf_counter()]
-    student = prune(build_student(recipe, bench), recipe, bench.task)
+    student = prune(build_student(bench.task, bench.teacher, recipe), recipe, bench.task)
     curve: list[float] = []
     if recipe.is_trained:
         curve = train(
@@ -66,7 +66,8 @@ def evaluate(recipe: Recipe, bench: Bench, folder: Path) -> Evaluation:
 def main() -> None:
     target, seconds, seed, threads = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     folder = Path(mkdtemp())
-    settings = load_settings([f"outputs={folder}", f"seed={seed}", f"threads={threads}", "tracking=none"])
+    keys = [f"outputs={folder}", f"seed={seed}", f"threads={threads}", "tracking=none"]
+    settings = load_settings([*sys.argv[5:], *keys])
     task = load_task(settings)
     space = narrow(settings, task)
     teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())

@@ -94,6 +94,21 @@ def test_a_knob_by_another_has_a_parameter_for_each_case(full: Space) -> None:
     assert any(name.startswith("epochs[") for name in parameter_names)
 
 
+def test_a_student_may_have_cases_of_its_own() -> None:
+    own = {"adamw": 1e-3, "sgd": 0.1, "teacher": {"adamw": [1e-4, 1e-5]}}
+    raw = {"student": ["mlp", "teacher"], "pruning": ["structured_magnitude"], "pruning_ratio": 0.5, "width": 1.0}
+    raw |= {"optimizer": ["adamw", "sgd"], "epochs": 1, "quantization": "none"}
+    space = parse_space({**raw, "learning_rate": own}, needs())
+    rates = {(r.student, r.optimizer): r.learning_rate for r in (sample(space, seed) for seed in range(60))}
+    assert {key: rate for key, rate in rates.items() if key != ("teacher", "adamw")} == {
+        ("mlp", "adamw"): 1e-3,
+        ("mlp", "sgd"): 0.1,
+        ("teacher", "sgd"): 0.1,
+    }
+    assert rates["teacher", "adamw"] in (1e-4, 1e-5)
+    assert "learning_rate[teacher, adamw]" in (parameters(space, typical(space, "teacher")) or {})
+
+
 def test_the_typical_recipe_takes_first_values_and_middles(full: Space) -> None:
     recipe = typical(full, "cnn")
     assert (recipe.width, recipe.epochs, recipe.optimizer, recipe.quantization) == (1.5, 11, "adamw", "int8_static")

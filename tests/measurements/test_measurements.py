@@ -61,6 +61,15 @@ def test_size_is_that_of_the_files(subject: Subject) -> None:
     assert found["size_mb"].baseline == subject.baseline_path.stat().st_size / 1e6
 
 
+def test_a_baseline_that_changes_is_counted_anew(subject: Subject, exported: dict[str, Path], tmp_path: Path) -> None:
+    copied = replace(subject, baseline_path=tmp_path / "baseline.onnx")
+    for name in ("cnn", "mlp"):
+        copied.baseline_path.write_bytes(exported[name].read_bytes())
+        found, own = (MEASURES["size"].take(x) for x in (copied, replace(subject, path=exported[name])))
+        assert found["size_mb"].baseline == own["size_mb"].value
+        assert found["download_mb"].baseline == own["download_mb"].value
+
+
 def test_params_are_the_modules(subject: Subject, trained) -> None:
     folded = sum(p.numel() for name, p in trained["mlp"].named_parameters() if name.startswith(("1.", "4.", "7.")))
     assert MEASURES["size"].take(subject)["params_m"].value == pytest.approx(folded / 1e6, rel=1e-3)

@@ -1,13 +1,18 @@
 """Contract of every pruning method."""
 
 import copy
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from autoopt.core.errors import TrialError
 from autoopt.pruning import METHODS, Pruned
+from autoopt.pruning.structured import attention_blocks
+from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes.export import export
 from autoopt.tasks import Task
 
 STRUCTURED = [name for name, row in METHODS.items() if row.knobs == ("pruning_ratio",)]
@@ -66,6 +71,25 @@ def test_a_higher_ratio_never_leaves_a_layer_wider(method: str, digits: Task) ->
         assert all(width % 8 == 0 and width > 0 for width in after)
         before = after
     assert set(before) == {8}
+
+
+@pytest.mark.parametrize("amount", [0.25, 0.5])
+@pytest.mark.parametrize("method", STRUCTURED)
+def test_an_encoder_loses_heads_and_inner_width(method: str, amount: float, sentences: Task, tmp_path: Path) -> None:
+    teacher = sentences.build_teacher().eval()
+    inputs, targets = sentences.train.inputs[:64], sentences.train.targets[:64]
+    model = METHODS[method].prune(copy.deepcopy(teacher), inputs, targets, amount).model.eval()
+    for before, after in zip(attention_blocks(teacher), attention_blocks(model), strict=True):
+        assert after.attention_head_size == before.attention_head_size
+        assert after.num_attention_heads == before.num_attention_heads * (1 - amount)
+        assert after.query.out_features == after.num_attention_heads * after.attention_head_size
+        assert after.query.in_features == before.query.in_features
+    inner = [max(m.out_features for m in x.modules() if isinstance(m, nn.Linear)) for x in (teacher, model)]
+    assert inner[1] == inner[0] * (1 - amount)
+    export(model, sentences.validation.inputs[:2], tmp_path / "model.onnx")
+    run = RUNTIMES["onnxruntime"](tmp_path / "model.onnx", 1)
+    with torch.no_grad():
+        assert np.allclose(run(inputs.numpy()), model(*inputs).numpy(), atol=1e-4)
 
 
 def test_taylor_and_magnitude_choose_different_channels(digits: Task, trained: dict[str, nn.Module]) -> None:

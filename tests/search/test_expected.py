@@ -20,10 +20,18 @@ TRIALS = [
 ]
 
 
-def test_training_by_the_epoch_of_the_same_student_and_the_rest_with_siblings() -> None:
+def test_training_by_the_work_of_the_same_student_and_the_rest_with_siblings() -> None:
     rest = 2.0  # the median of 3 + 1.5, 1, 2 and 2
     assert expected_seconds(Recipe("cnn", "none", "none", epochs=8), TRIALS) == 3.0 * 8 + rest
     assert expected_seconds(Recipe("mlp", "none", "none", epochs=4), TRIALS) == 0.1 * 4 + rest
+
+
+def test_more_layers_and_a_transfer_set_take_longer() -> None:
+    seconds = [
+        expected_seconds(Recipe("cnn", "none", "none", epochs=2, layers=layers, augment=augment), TRIALS) - 2.0
+        for layers, augment in ((1, 0), (3, 0), (3, 1))
+    ]
+    assert seconds == [6.0, 18.0, 36.0]
 
 
 def test_of_a_student_that_was_never_trained_nothing_is_known() -> None:

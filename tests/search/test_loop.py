@@ -233,6 +233,7 @@ def test_every_sampler_searches_the_conditional_space(name: str, rules: Rules, t
     assert sum(trial.sibling_of is None for trial in read_trials(study)) == trials
 
 
+@pytest.mark.slow
 def test_tpe_beats_random_on_the_table(tmp_path: Path) -> None:
     volumes: dict[str, list[float]] = {"tpe": [], "random": []}
     for name in volumes:
