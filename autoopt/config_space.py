@@ -9,7 +9,7 @@ from autoopt.core.recipe import TEACHER
 from autoopt.core.space import Per, Space, values
 from autoopt.core.space_parsing import check_complete, parse_space
 from autoopt.pruning import METHODS
-from autoopt.quantization import CALIBRATIONS, KEEP_FLOAT, OPERATORS, SCHEMES
+from autoopt.quantization import CALIBRATIONS, GRAPH_OPTIMIZATIONS, KEEP_FLOAT, OPERATORS, SCHEMES
 from autoopt.students import STUDENTS
 from autoopt.training.optimizers import OPTIMIZERS
 from autoopt.training.schedules import SCHEDULES
@@ -33,6 +33,7 @@ def read_space(raw: Mapping[str, Any], *, own_students: bool) -> Space:
         "calibration": CALIBRATIONS,
         "operators": dict.fromkeys(OPERATORS),
         "keep_float": dict.fromkeys(KEEP_FLOAT),
+        "graph_optimization": GRAPH_OPTIMIZATIONS,
     }
     for name, table in tables.items():
         for value in values(space.knobs[name]) if name in space.knobs else ():

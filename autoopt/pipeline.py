@@ -16,7 +16,7 @@ from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import Options, Subject
 from autoopt.pruning import METHODS, Pruned
-from autoopt.quantization import SCHEMES, Plan
+from autoopt.quantization import SCHEMES, Plan, optimized
 from autoopt.runtimes import Session
 from autoopt.runtimes.template import GRAPH, is_template
 from autoopt.structures import export_into, measure_structure, measure_weights, open_structure
@@ -97,8 +97,9 @@ def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measuremen
         quantize(replace(draft.recipe, calibration=None), bench.task, structure / GRAPH, path, SCREENING_INPUTS)
         return make_subject(path, structure / GRAPH, bench)
 
-    scheme = "-".join(filter(None, (draft.recipe.quantization, draft.recipe.operators, draft.recipe.keep_float)))
-    for found in measure_structure(structure, scheme, bench.conditions, quantized):
+    recipe = draft.recipe
+    choices = (recipe.quantization, recipe.operators, recipe.keep_float, recipe.graph_optimization)
+    for found in measure_structure(structure, "-".join(filter(None, choices)), bench.conditions, quantized):
         draft.measurements |= found
         admit(draft.measurements)
 
@@ -168,7 +169,8 @@ def quantize(recipe: Recipe, task: Task, source: Path, target: Path, inputs: int
     """Write the quantized model, calibrated on so many inputs; returns what the scheme chose for this CPU."""
     plan = Plan(task.train.inputs[:inputs].numpy(), recipe.calibration, recipe.operators, recipe.keep_float)
     try:
-        return SCHEMES[recipe.quantization].quantize(source, target, plan)
+        with optimized(source, recipe.graph_optimization) as graph:
+            return SCHEMES[recipe.quantization].quantize(graph, target, plan)
     except (TrialError, MemoryError):
         raise
     except Exception as error:  # quantizers raise whatever a graph provokes

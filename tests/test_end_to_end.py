@@ -23,6 +23,7 @@ from autoopt.tracking.store import default_uri
 BOUNDS = ["kpis.accuracy.max_drop=0.05", "kpis.latency_p95_ms.max_ratio=0.8"]  # met on any CPU
 COMMON = ["task=digits", "study=e2e", "teacher.epochs=4", "runtime.blocks=5", "runtime.calls=20", *BOUNDS]
 BUDGET = 7
+TERMINATED = pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)
 
 
 def run(cwd: Path, *words: str, code: int = 0) -> tuple[dict[str, Any], str, str]:
@@ -146,9 +147,7 @@ def test_the_same_command_again_goes_on(searched: tuple[Path, dict[str, Any], st
     assert set(kept_exams(cwd)) >= {str(before["champion"]["trial"]), str(after["champion"]["trial"])}
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), TERMINATED])
 def test_a_signal_ends_it_in_order(number: int, code: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "autoopt", "search", *COMMON, "budget.trials=500", "tracking=none"]
     log = tmp_path / "err"

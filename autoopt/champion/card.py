@@ -46,7 +46,7 @@ def make_card(
         ],
         "input_meaning": task.input_meaning,
         "output": {
-            "name": "logits",
+            "name": task.output,
             "shape": ["batch", task.classes],
             "dtype": "float32",
             "meaning": "argmax over axis 1 is the class" if task.goal.kind == CLASSIFICATION else "the numbers",

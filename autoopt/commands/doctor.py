@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from autoopt.core.cpu import cpu_flags, cpu_name, saturates
 from autoopt.core.errors import AutooptError, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft
+from autoopt.tasks import Task
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 STYLES = {OK: "green", WARNING: "yellow", ERROR: "bold red"}
@@ -39,6 +40,7 @@ class Finding:
 
 def doctor(settings: Settings) -> int:
     """Prints a table of checks. Returns 0 where a search would run, 1 where it would not."""
+    task = cache(partial(_load_task, settings))
     checks: dict[str, Callable[[], Finding]] = {
         "python": _python,
         "packages": _packages,
@@ -46,8 +48,8 @@ def doctor(settings: Settings) -> int:
         "threads": partial(_threads, settings),
         "memory": _memory,
         "disk": partial(_disk, settings.outputs),
-        "configuration": partial(_configuration, settings),
-        "teacher": partial(_teacher, settings),
+        "configuration": partial(_configuration, settings, task),
+        "teacher": partial(_teacher, settings, task),
         "tracking": partial(_tracking, settings),
         "a tiny trial": _tiny_trial,
     }
@@ -66,6 +68,8 @@ def _survive(check: Callable[[], Finding]) -> Finding:
     """A broken installation is what a doctor is for: whatever a check raises is its finding."""
     try:
         return check()
+    except AutooptError as error:
+        return Finding(ERROR, str(error), "a search would stop here")
     except Exception as error:
         return Finding(ERROR, f"{type(error).__name__}: {one_line(error, 300)}", "reinstall, or report this")
 
@@ -125,24 +129,26 @@ def _disk(outputs: Path) -> Finding:
     )
 
 
-def _configuration(settings: Settings) -> Finding:
-    from autoopt.commands.bench import check, load_task, narrow
+def _load_task(settings: Settings) -> Task:
+    from autoopt.commands.bench import load_task
 
-    try:
-        task = load_task(settings)
-        check(settings, task)
-        narrow(settings, task)
-    except AutooptError as error:
-        return Finding(ERROR, str(error), "see autoopt --cfg")
+    return load_task(settings)
+
+
+def _configuration(settings: Settings, load: Callable[[], Task]) -> Finding:
+    from autoopt.commands.bench import check, narrow
+
+    task = load()
+    check(settings, task)
+    narrow(settings, task)
     splits = f"{len(task.train)} / {len(task.validation)} / {len(task.test)}"
     return Finding(
         OK, f"task {task.name} ({splits}), study {settings.study}, KPIs {', '.join(kpi.name for kpi in settings.kpis)}"
     )
 
 
-def _teacher(settings: Settings) -> Finding:
+def _teacher(settings: Settings, load: Callable[[], Task]) -> Finding:
     """Loaded, looked at and exported, where that takes no training."""
-    from autoopt.commands.bench import load_task
     from autoopt.runtimes import RUNTIMES
     from autoopt.runtimes.export import export
     from autoopt.runtimes.parity import check_parity
@@ -150,18 +156,15 @@ def _teacher(settings: Settings) -> Finding:
     from autoopt.training.loop import Hooks
     from autoopt.training.teacher import load_teacher, needs_training
 
-    task = load_task(settings)
+    task = load()
     if needs_training(task, settings.teacher):
         return Finding(OK, "trained by the first search, then kept")
-    try:
-        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
-        check_teacher(task, teacher)
-        with tempfile.TemporaryDirectory() as folder:
-            path, inputs = Path(folder) / "teacher.onnx", task.validation.inputs[:64]
-            exporter = export(teacher, inputs, path)
-            parity = check_parity(teacher, RUNTIMES[settings.runtime](path, 1), inputs)
-    except AutooptError as error:
-        return Finding(ERROR, str(error), "a search would stop here")
+    teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
+    check_teacher(task, teacher)
+    with tempfile.TemporaryDirectory() as folder:
+        path, inputs = Path(folder) / "teacher.onnx", task.validation.inputs[:64]
+        exporter = export(teacher, inputs, path)
+        parity = check_parity(teacher, RUNTIMES[settings.runtime](path, 1), inputs)
     return Finding(OK, f"exported by {exporter}, off by {parity['parity_max_abs']:.1g} at most")
 
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+OUTPUT = "logits"
+"""What exported models call their output."""
+
 
 @dataclass(frozen=True)
 class Tokens:

@@ -40,6 +40,7 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "calibration": ANY,
     "operators": ANY,
     "keep_float": ANY,
+    "graph_optimization": ANY,
 }
 NAMES = frozenset(name for name, limits in KNOBS.items() if limits is ANY)
 WHOLE = frozenset({"epochs", "batch_size", "layers", "embedding_rank", "ngrams", "augment"})

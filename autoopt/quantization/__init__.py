@@ -16,14 +16,26 @@ from torch import nn
 
 from autoopt.quantization.calibration import CALIBRATIONS, KEEP_FLOAT, OPERATORS, Plan
 from autoopt.quantization.fp16 import fp16
+from autoopt.quantization.graph import GRAPH_OPTIMIZATIONS, optimized
 from autoopt.quantization.int8_dynamic import int8_dynamic
 from autoopt.quantization.int8_static import int8_static
 from autoopt.quantization.none import none
 from autoopt.quantization.weight_only import weight_only_int4, weight_only_int8
 
-__all__ = ["CALIBRATIONS", "KEEP_FLOAT", "OPERATORS", "SCHEMES", "Plan", "Scheme", "offered"]
+__all__ = [
+    "CALIBRATIONS",
+    "GRAPH_OPTIMIZATIONS",
+    "KEEP_FLOAT",
+    "OPERATORS",
+    "SCHEMES",
+    "Plan",
+    "Scheme",
+    "offered",
+    "optimized",
+]
 
 ALL = frozenset({"Conv", "MatMul", "Gather", "Recurrent"})
+ON_GRAPHS = ("keep_float", "graph_optimization")  # knobs of each scheme that looks at single nodes
 WORTHWHILE = 0.2  # a scheme that changes less than this share of a model's weights cannot matter for it
 
 
@@ -39,12 +51,12 @@ class Scheme:
 SCHEMES: dict[str, Scheme] = {
     "none": Scheme(none, ALL, 32),
     "fp16": Scheme(fp16, ALL, 16),
-    "int8_dynamic": Scheme(int8_dynamic, frozenset({"Conv", "MatMul", "Gather"}), 8, ("keep_float",)),
+    "int8_dynamic": Scheme(int8_dynamic, frozenset({"Conv", "MatMul", "Gather"}), 8, ON_GRAPHS),
     "int8_static": Scheme(
-        int8_static, frozenset({"Conv", "MatMul", "Gather"}), 8, ("calibration", "operators", "keep_float")
+        int8_static, frozenset({"Conv", "MatMul", "Gather"}), 8, ("calibration", "operators", *ON_GRAPHS)
     ),
-    "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ("keep_float",)),
-    "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ("keep_float",)),
+    "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ON_GRAPHS),
+    "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ON_GRAPHS),
 }
 
 

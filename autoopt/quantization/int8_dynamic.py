@@ -8,7 +8,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from autoopt.core.cpu import saturates
 from autoopt.quantization.calibration import Plan
-from autoopt.quantization.layers import excluded, kept_in_float
+from autoopt.quantization.layers import UNTYPED, excluded, kept_in_float
 
 
 def int8_dynamic(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
@@ -22,6 +22,11 @@ def int8_dynamic(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
     reduce_range = saturates() and not convolutions  # products of two unsigned bytes do not saturate
     kept = kept_in_float(source, plan)
     quantize_dynamic(
-        source, target, weight_type=weight_type, reduce_range=reduce_range, nodes_to_exclude=excluded(kept)
+        source,
+        target,
+        weight_type=weight_type,
+        reduce_range=reduce_range,
+        nodes_to_exclude=excluded(kept),
+        extra_options=UNTYPED,
     )
     return {"bits": 8, "kept_in_float": kept, "weight_type": weight_type.name, "reduce_range": reduce_range}

@@ -10,7 +10,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from autoopt.core.cpu import saturates
 from autoopt.core.errors import TrialError
 from autoopt.quantization.calibration import CALIBRATIONS, Plan, save_ranges
-from autoopt.quantization.layers import excluded, kept_in_float, quantized_operators
+from autoopt.quantization.layers import UNTYPED, excluded, kept_in_float, quantized_operators
 
 
 def int8_static(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
@@ -37,6 +37,7 @@ def int8_static(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
                 reduce_range=reduce_range,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                extra_options=UNTYPED,
             )
         except ValueError as error:
             raise TrialError(f"int8_static with {plan.calibration} calibration failed: {error}") from error

@@ -7,6 +7,8 @@ import onnx
 from autoopt.core.errors import TrialError
 from autoopt.quantization.calibration import Plan
 
+UNTYPED = {"DefaultTensorType": onnx.TensorProto.FLOAT}
+"""For onnxruntime's quantizers: of operators of its own they do not know what comes out."""
 WITH_WEIGHTS = ["Conv", "Gemm", "MatMul", "Gather"]
 
 

@@ -36,13 +36,14 @@ def structure_line(recipe: Recipe) -> str:
     parts.append(
         "fp32"
         if recipe.quantization == "none"
-        else "/".join(filter(None, (recipe.quantization, recipe.calibration, recipe.operators, _kept(recipe))))
+        else "/".join(filter(None, (recipe.quantization, recipe.calibration, recipe.operators, *_on_graph(recipe))))
     )
     return " · ".join(parts)
 
 
-def _kept(recipe: Recipe) -> str | None:
-    return f"{recipe.keep_float} in float" if recipe.keep_float not in (None, "none") else None
+def _on_graph(recipe: Recipe) -> list[str]:
+    said = {"in float": recipe.keep_float, "graph": recipe.graph_optimization}
+    return [f"{choice} {what}" for what, choice in said.items() if choice not in (None, "none")]
 
 
 def recipe_line(recipe: Recipe) -> str:

@@ -1,7 +1,9 @@
 """A night on the intents task: one search, its folder copied as it stands after half an hour.
 
-python run.py FOLDER DATA WEIGHTS [--hours 2]    # searches in FOLDER; DATA and WEIGHTS: task.path, teacher.checkpoint
-python table.py FOLDER DATA                      # what it found, on the test split -> results.json, front.png
+    python run.py FOLDER DATA WEIGHTS [--hours 2]    # searches in FOLDER
+    python table.py FOLDER DATA                      # what it found, on the test split -> results.json, front.png
+
+DATA and WEIGHTS are task.path and teacher.checkpoint.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python run.py DATA WEIGHTS [--students bag text_cnn] [--seeds 0 1 2]     # adds to rows.jsonl
     python run.py --table                                                     # rows.jsonl -> results.json, stdout
 
-DATA and WEIGHTS are task.path and teacher.checkpoint. A student sees PASSES times 15,000 sentences whatever their source:
+DATA and WEIGHTS are task.path and teacher.checkpoint. A student sees PASSES times 15,000 sentences, whatever they are:
 with `augment` times as many new sentences, it sees each 1 + augment times less often. Accuracy of the float module.
 """
 

@@ -1,10 +1,12 @@
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from autoopt.commands import doctor
+from autoopt.commands.bench import load_task
 from autoopt.config import load_settings
 
 
@@ -52,8 +54,16 @@ def test_whatever_a_check_raises_is_its_finding() -> None:
     assert (finding.status, finding.detail) == ("error", "ImportError: no module named torch [/usr]")
 
 
+def test_a_task_that_is_not_there_is_the_finding_of_whoever_needs_it(tmp_path: Path) -> None:
+    settings = load_settings([f"outputs={tmp_path}", "task=onnx", "task.model=nowhere.onnx"])
+    for check in (doctor._configuration, doctor._teacher):
+        finding = doctor._survive(partial(check, settings, partial(doctor._load_task, settings)))
+        assert (finding.status, finding.advice) == ("error", "a search would stop here")
+        assert "task.model=nowhere.onnx" in finding.detail
+
+
 def test_a_space_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     settings = load_settings([f"outputs={tmp_path}", "space.student=cnn", "space.quantization=weight_only_int8"])
-    finding = doctor._configuration(settings)
+    finding = doctor._survive(partial(doctor._configuration, settings, partial(load_task, settings)))
     assert finding.status == "error"
     assert "changes nothing in student 'cnn'" in finding.detail

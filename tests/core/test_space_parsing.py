@@ -50,7 +50,7 @@ def test_a_bad_knob_says_what_is_allowed(name: str, raw: Any, message: str) -> N
         ({"calibration": None}, "space.calibration is missing: some quantization in the space needs it"),
         ({"learning_rate": {"sgd": 0.1}}, "no values for optimizer 'adamw': add space.learning_rate.adamw"),
         ({"learning_rate": {}}, "is empty"),
-        ({"learning_rate": {"teacher": {}}}, "space.learning_rate.teacher={} is empty"),
+        ({"learning_rate": {"adamw": 1e-3, "teacher": {}}}, "space.learning_rate.teacher={} is empty"),
     ],
 )
 def test_an_incomplete_space_says_what_is_missing(change: dict[str, Any], message: str) -> None:

@@ -7,12 +7,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from torch import nn
 
 from autoopt.core import artifact
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
-from autoopt.quantization import CALIBRATIONS, KEEP_FLOAT, OPERATORS, SCHEMES, Plan, offered
+from autoopt.quantization import (
+    CALIBRATIONS,
+    GRAPH_OPTIMIZATIONS,
+    KEEP_FLOAT,
+    OPERATORS,
+    SCHEMES,
+    Plan,
+    offered,
+    optimized,
+)
 from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.export import export
 from autoopt.tasks import Task
@@ -126,6 +136,23 @@ def low_bit_layers(path: Path) -> int:
     """Weights of two and more dimensions that are bytes."""
     tensors = onnx.load(path).graph.initializer
     return sum(t.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8) and len(t.dims) > 1 for t in tensors)
+
+
+@pytest.mark.parametrize("level", [level for level in GRAPH_OPTIMIZATIONS if level != "none"])
+def test_a_graph_may_be_optimized_first(level: str, sentences: Task, tmp_path: Path) -> None:
+    teacher, inputs = sentences.build_teacher().eval(), sentences.validation.inputs[:8]
+    source, target = tmp_path / "model.onnx", tmp_path / "quantized.onnx"
+    export(teacher, inputs, source)
+    with optimized(source, level) as graph:
+        assert len(onnx.load(graph).graph.node) < len(onnx.load(source).graph.node)
+        SCHEMES["int8_dynamic"].quantize(graph, target, Plan(inputs.numpy()))
+    assert not graph.exists()
+    with torch.no_grad():
+        wanted = teacher(*inputs).numpy()
+    assert np.abs(RUNTIMES["onnxruntime"](target, 1)(inputs.numpy()) - wanted).max() < 0.1 * np.abs(wanted).max()
+    for left in (None, "none"):
+        with optimized(source, left) as graph:
+            assert graph == source
 
 
 @pytest.mark.parametrize("scheme", [name for name, row in SCHEMES.items() if "keep_float" in row.knobs])

@@ -1,6 +1,5 @@
 """What the teacher has labelled once is read from then on."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +83,6 @@ def test_a_half_written_part_is_made_again(sentences: Task, tmp_path: Path, monk
     assert len(library(sentences, teacher, tmp_path).lessons(1).split) == 2 * len(sentences.train)
 
 
-def test_a_task_without_a_transfer_set_says_what_to_type(
-    digits: Task, tmp_path: Path, fitting: Callable[[str], Task]
-) -> None:
+def test_a_task_without_a_transfer_set_says_what_to_type(digits: Task, tmp_path: Path) -> None:
     with pytest.raises(TrialError, match=r"task digits has no transfer set: type space.augment=0"):
         library(digits, Teacher(digits), tmp_path).lessons(1)
