@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from autoopt.core.errors import TrialError
+from autoopt.core.errors import foreign
 from autoopt.core.kpi import Measurements
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft, Trial
@@ -154,27 +154,31 @@ def artifact_path(folder: Path, recipe: Recipe) -> Path:
 def build_student(task: Task, teacher: nn.Module, recipe: Recipe) -> nn.Module:
     """The teacher made smaller, an architecture of ours, or one that the task brings along."""
     if recipe.student in task.own_students:
-        return task.own_students[recipe.student](recipe.width or 1.0)
+        width = recipe.width or 1.0
+        with foreign(f"student {recipe.student} of width {width:g}"):
+            return task.own_students[recipe.student](width)
     return STUDENTS[recipe.student].build(task.signature, teacher, recipe)
 
 
 def prune(student: nn.Module, recipe: Recipe, task: Task) -> Pruned:
     """Structured methods remove channels here and now; unstructured ones zero weights while the student trains."""
     amount = recipe.pruning_ratio or recipe.sparsity or 0.0
-    inputs, targets = task.train.inputs[:PRUNING_BATCH], task.train.targets[:PRUNING_BATCH]
-    return METHODS[recipe.pruning].prune(student, inputs, targets, amount)
+    places = spread(len(task.train), PRUNING_BATCH)
+    with foreign(recipe.pruning):
+        return METHODS[recipe.pruning].prune(student, task.train.inputs[places], task.train.targets[places], amount)
+
+
+def spread(rows: int, wanted: int) -> np.ndarray:
+    """So many places among the rows, evenly: files are often sorted by class, and their beginning holds few of them."""
+    return np.linspace(0, rows - 1, min(rows, wanted)).round().astype(np.int64)
 
 
 def quantize(recipe: Recipe, task: Task, source: Path, target: Path, inputs: int) -> dict[str, Any]:
     """Write the quantized model, calibrated on so many inputs; returns what the scheme chose for this CPU."""
-    plan = Plan(task.train.inputs[:inputs].numpy(), recipe.calibration, recipe.operators, recipe.keep_float)
-    try:
-        with optimized(source, recipe.graph_optimization) as graph:
-            return SCHEMES[recipe.quantization].quantize(graph, target, plan)
-    except (TrialError, MemoryError):
-        raise
-    except Exception as error:  # quantizers raise whatever a graph provokes
-        raise TrialError(f"{recipe.quantization} failed: {type(error).__name__}: {error}") from error
+    chosen = task.train.inputs[spread(len(task.train), inputs)].numpy()
+    plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float)
+    with foreign(recipe.quantization), optimized(source, recipe.graph_optimization) as graph:
+        return SCHEMES[recipe.quantization].quantize(graph, target, plan)
 
 
 def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:

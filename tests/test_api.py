@@ -22,7 +22,7 @@ def test_what_is_public_is_there() -> None:
 
 
 def test_optimize_searches_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wide = {"latency_p95_ms": {"objective": True}, "accuracy": {"objective": True, "max_drop": 0.5}}
+    wide = {"latency_p95_ms": {"objective": True, "max_ratio": 100}, "accuracy": {"objective": True, "max_drop": 0.5}}
     words = [f"outputs={tmp_path}", "study=mine", "tracking=none", "budget.trials=3", "space.epochs=2", "threads=1"]
     words += ["space.student=[teacher,mlp]", "space.pruning=[none,unstructured_magnitude]"]
     study = autoopt.optimize(autoopt.Task(model=right(), **PARTS), kpis=wide, overrides=words)
@@ -32,9 +32,9 @@ def test_optimize_searches_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFix
     assert trials.loc[0, "accuracy"] == 1.0
     assert set(trials["state"]) <= {"complete", "screened", "failed"}
     assert "latency_p95_ms_ratio" in trials
-    if study.champion is not None:
-        assert study.champion.model.is_file()
-        assert study.champion.card["task"] == "custom"
+    assert study.champion is not None
+    assert study.champion.model.is_file()
+    assert study.champion.card["task"] == "custom"
     again = autoopt.optimize(user(), kpis=wide, overrides=words)
     assert len(again.trials()) > len(trials)
     assert "Traceback" not in capsys.readouterr().err

@@ -18,8 +18,9 @@ from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.trial import COMPLETE, Draft, Trial
 from autoopt.measurements import FACTS, Subject
 from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial
+from autoopt.quantization import SCHEMES
 from autoopt.runtimes import RUNTIMES
-from autoopt.tasks import Task
+from autoopt.tasks import Split, Task
 from autoopt.training.loop import Hooks
 
 RECIPE = Recipe(
@@ -32,6 +33,47 @@ def bench(digits: Task, tmp_path: Path) -> Bench:
     settings = load_settings(["task=digits", f"outputs={tmp_path}", "runtime.blocks=3", "runtime.calls=5", "threads=1"])
     torch.manual_seed(0)
     return make_bench(settings, digits, digits.build_teacher().eval(), "untrained")
+
+
+TEXT = {"epochs": 1, "optimizer": "adamw", "learning_rate": 1e-3, "batch_size": 64, "distill_weight": 0.5}
+TEXT |= {"augment": 1, "temperature": 2.0}
+TEXTS = [
+    Recipe("bag", "none", "int8_dynamic", width=0.5, embedding_rank=16, ngrams=2, **TEXT),
+    Recipe("teacher", "depth", "int8_static", layers=1, vocabulary="cut", calibration="minmax", **TEXT),
+    Recipe("teacher", "structured_taylor", "none", layers=2, vocabulary="cut", pruning_ratio=0.5, **TEXT),
+]
+
+
+@pytest.mark.parametrize("recipe", TEXTS, ids=lambda recipe: f"{recipe.student}-{recipe.pruning}")
+def test_sentences_run_the_whole_way(recipe: Recipe, sentences: Task, tmp_path: Path) -> None:
+    words = ["task=intents", f"outputs={tmp_path}", "runtime.blocks=3", "runtime.calls=5", "threads=1"]
+    torch.manual_seed(0)
+    bench = make_bench(load_settings(words), sentences, sentences.build_teacher().eval(), "untrained")
+    draft = Draft(recipe)
+    run(draft, bench, tmp_path / "w")
+    assert draft.error is None
+    assert draft.measurements["size_mb"].ratio < 1
+    session = RUNTIMES["onnxruntime"](artifact_path(tmp_path / "w", recipe), 1)
+    assert session(sentences.test.inputs[:1].numpy()).shape == (1, sentences.classes)
+    assert draft.measurements["accuracy"].value == pytest.approx(draft.curve[0], abs=0.1)
+
+
+def test_a_scheme_is_calibrated_on_rows_of_the_whole_train_split(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are often sorted by class: their beginning is one of them."""
+    order = bench.task.train.targets.argsort()
+    train = Split(bench.task.train.inputs[order], bench.task.train.targets[order])
+    plans = []
+    row = replace(SCHEMES["int8_static"], quantize=lambda source, target, plan: plans.append(plan) or {})
+    monkeypatch.setitem(SCHEMES, "int8_static", row)
+    pipeline.quantize(RECIPE, replace(bench.task, train=train), tmp_path / "a", tmp_path / "b", 64)
+    chosen = {row.tobytes() for row in next(iter(plans[0].inputs))}
+    targets = [
+        int(t) for x, t in zip(next(iter(train.inputs)), train.targets, strict=True) if x.numpy().tobytes() in chosen
+    ]
+    assert set(targets) == set(range(10))
+    assert pipeline.spread(3, 64).tolist() == [0, 1, 2]
 
 
 def welcome(measurements: Measurements) -> None:

@@ -5,14 +5,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from optuna import Study
 
 from autoopt.core.kpi import Kpi, Measurement
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import Session
 from autoopt.tasks import Task
+from autoopt.tasks.goal import CLASSIFICATION
 
 EXAM = "autoopt_exam_"  # and the trial's number: a user attribute of the study
+
+
+def _agreement(task: Task, mine: np.ndarray, base: np.ndarray) -> dict[str, float]:
+    """Of classes: on which share of the inputs both answer the same."""
+    agree = (mine.argmax(1) == base.argmax(1)).mean()
+    return {"agreement_with_baseline": float(agree)} if task.goal.kind == CLASSIFICATION else {}
 
 
 def taken_exam(study: Study, trial: int) -> dict[str, Any] | None:
@@ -55,7 +63,7 @@ def final_exam(
         "value": measured.value,
         "baseline": measured.baseline,
         "drop": measured.baseline - measured.value,
-        "agreement_with_baseline": float((mine.argmax(1) == base.argmax(1)).mean()),
+        **_agreement(task, mine, base),
         "size": len(targets),
         "passed": not broken,
         "broken": broken,

@@ -1,5 +1,8 @@
 """Errors that a user may meet. Anything else that escapes is a bug."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class AutooptError(Exception):
     """Base of all errors below: the command line prints the message as one line."""
@@ -31,6 +34,17 @@ class Screened(Exception):
 
 STRUCTURE, BAR, CURVE = SCREENS = ("structure", "bar", "curve")
 """By a bound that its size or speed breaks, by a bar above all that may be expected, by its learning curve."""
+
+
+@contextmanager
+def foreign(what: str) -> Iterator[None]:
+    """Whatever libraries and users' code raise in the block is a TrialError that begins with `what`."""
+    try:
+        yield
+    except (AutooptError, MemoryError):
+        raise
+    except Exception as error:
+        raise TrialError(f"{what} failed: {type(error).__name__}: {error}") from error
 
 
 def one_line(error: BaseException, limit: int | None = None) -> str:

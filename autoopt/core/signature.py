@@ -12,10 +12,8 @@ class Tokens:
 
     vocabulary: int
     pad: int
-    unknown: int
-    """Stands for whatever a cut vocabulary lacks."""
     used: tuple[int, ...]
-    """The ids that the training sentences use, in order, pad and unknown among them."""
+    """The ids that the training sentences use, in order, with pad and the one for what is unknown."""
 
 
 @dataclass(frozen=True)

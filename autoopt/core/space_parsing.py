@@ -25,21 +25,8 @@ from autoopt.core.space import (
     values,
 )
 
-# Knobs that may be given by another knob's choice, as {CHOICE: knob, ...}.
-PARENTS = {"learning_rate": "optimizer"} | dict.fromkeys(
-    (
-        "width",
-        "pruning",
-        "pruning_ratio",
-        "sparsity",
-        "embedding_rank",
-        "augment",
-        "epochs",
-        "batch_size",
-        "quantization",
-    ),
-    "student",
-)
+# By whose choice a knob may be given, as {CHOICE: knob, ...}.
+PARENTS = {**dict.fromkeys(KNOBS, "student"), "learning_rate": "optimizer"}
 # Knobs without a sensible value of their own: where they are asked, the space must say what they may be.
 REQUIRED = frozenset(
     {
@@ -70,7 +57,7 @@ def parse_space(raw: Mapping[str, Any], needs: Mapping[str, tuple[str, frozenset
 
 
 def _parse_any(name: str, raw: Any) -> Choice | Range | Per:
-    if name not in PARENTS or not _is_cases(raw):
+    if name == "student" or not _is_cases(raw):
         return parse_knob(name, raw)
     own = {case: inner for case, inner in raw.items() if PARENTS[name] != "student" and _is_cases(inner)}
     return Per(

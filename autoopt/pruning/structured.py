@@ -4,6 +4,7 @@ arXiv:2301.12900).
 
 from typing import Any
 
+import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,13 +51,13 @@ def _prune(model: nn.Module, inputs: Inputs, importance: tp.importance.Importanc
     attentions = attention_blocks(model)
     targets = _of_encoder(model, attentions) if attentions else model.modules()
     ratios = {layer: ratio for layer in targets if (ratio := _reachable_ratio(layer, amount)) is not None}
-    head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
+    wanted = _shape(model, inputs)
     tp.pruner.BasePruner(
         model,
         tuple(inputs[:1]),
         importance=importance,
         pruning_ratio=0.0 if attentions else amount,
-        ignored_layers=head,  # its outputs are the classes
+        ignored_layers=last_layer(model, inputs),  # its outputs are the classes
         pruning_ratio_dict=ratios,
         round_to=None if attentions else ROUND_TO,
         num_heads={layer: block.num_attention_heads for block in attentions for layer in projections(block)},
@@ -72,7 +73,31 @@ def _prune(model: nn.Module, inputs: Inputs, importance: tp.importance.Importanc
     after = sum(p.numel() for p in model.parameters())
     if after == before:
         raise TrialError(f"structured pruning at pruning_ratio {amount} removed nothing from the {before} parameters")
+    if _shape(model, inputs) != wanted:
+        raise TrialError(f"structured pruning changed the shape of the outputs, which was {wanted[1:]}")
     return Pruned(model)
+
+
+@torch.no_grad()
+def _shape(model: nn.Module, inputs: Inputs) -> tuple[int, ...]:
+    return tuple(model.eval()(*inputs[:2]).shape)
+
+
+def last_layer(model: nn.Module, inputs: Inputs) -> list[nn.Module]:
+    """The layer with weights that runs last, which need not be the last that was registered."""
+    ran: list[nn.Module] = []
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    hooks = [
+        module.register_forward_hook(lambda module, *_: ran.append(module))
+        for module in model.modules()
+        if isinstance(module, kinds)
+    ]
+    try:
+        _shape(model, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return ran[-1:]
 
 
 def attention_blocks(model: nn.Module) -> list[Any]:

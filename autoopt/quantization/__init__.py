@@ -92,7 +92,8 @@ def _weights_by_operator(model: nn.Module) -> dict[str, int]:
     }
     weights: dict[str, int] = {}
     for module in model.modules():
-        for kind, types in kinds.items():
-            if isinstance(module, types):
-                weights[kind] = weights.get(kind, 0) + sum(p.numel() for p in module.parameters(recurse=False))
+        own = list(module.parameters(recurse=False))
+        matrices = any(p.ndim == 2 for p in own)  # of a layer written by hand: most likely multiplied with
+        kind = next((kind for kind, types in kinds.items() if isinstance(module, types)), "MatMul" if matrices else "")
+        weights[kind] = weights.get(kind, 0) + sum(p.numel() for p in own)
     return weights

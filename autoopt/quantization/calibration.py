@@ -47,17 +47,18 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
 
     def __init__(self, inputs: Inputs, batch: int = 32) -> None:
         whole = max(1, len(inputs) // batch)
+        self.inputs = min(len(inputs), whole * batch)
         self._batches = iter([inputs.arrays_at(slice(i * batch, (i + 1) * batch)) for i in range(whole)])
 
     def get_next(self) -> Mapping[str, np.ndarray] | None:
         return next(self._batches, None)
 
 
-def save_ranges(model: Path, plan: Plan, target: Path, operators: list[str] | None) -> CalibrationMethod:
+def save_ranges(model: Path, plan: Plan, target: Path, operators: list[str] | None) -> tuple[CalibrationMethod, int]:
     """Write the range of each activation of `model` on the calibration set to `target`, as quantize_static reads it;
     where `operators` are named, of the inputs and outputs of those alone.
 
-    Returns the method. Raises ValueError where an activation is not finite.
+    Returns the method, and how many inputs it saw. Raises ValueError where an activation is not finite.
     """
     method, settings = CALIBRATIONS[plan.calibration or "minmax"]
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # the calibrators print their progress
@@ -69,10 +70,11 @@ def save_ranges(model: Path, plan: Plan, target: Path, operators: list[str] | No
             calibrate_method=method,
             extra_options=settings,
         )
-        calibrator.collect_data(Reader(plan.inputs))
+        reader = Reader(plan.inputs)
+        calibrator.collect_data(reader)
         ranges = calibrator.compute_data()
     for tensor, found in ranges.items():
         if not np.isfinite(found.range_value).all():
             raise ValueError(f"the range of {tensor} is not finite")
     save_tensors_data(ranges, target)
-    return method
+    return method, reader.inputs

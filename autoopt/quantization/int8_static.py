@@ -24,7 +24,7 @@ def int8_static(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         ranges = Path(folder) / "ranges.json"
         try:
-            method = save_ranges(source, plan, ranges, operators)
+            method, seen = save_ranges(source, plan, ranges, operators)
             quantize_static(
                 onnx.load(source),
                 target,
@@ -52,6 +52,6 @@ def int8_static(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
         "bits": 8,
         **chosen,
         "kept_in_float": kept,
-        "calibration_inputs": len(plan.inputs),
+        "calibration_inputs": seen,
         **CALIBRATIONS[plan.calibration or "minmax"][1],
     }

@@ -31,9 +31,10 @@ def excluded(layers: list[str]) -> list[str]:
 
 
 def quantized_operators(source: Path, plan: Plan) -> list[str] | None:
-    """Of a graph with attention only those with weights, unless the plan says otherwise: rounding scores and normalised
-    states costs 50 points. None: all, so that neighbours hand on their bytes.
+    """Of a graph with attention or recurrence only those with weights, unless the plan says otherwise: rounding scores
+    and normalised states costs 50 points, and around a recurrent layer, which stays in float, nothing is gained. None:
+    all, so that neighbours hand on their bytes.
     """
-    attention = any(node.op_type == "Softmax" for node in onnx.load(source).graph.node)
-    chosen = plan.operators or ("with_weights" if attention else "all")
+    floats = any(node.op_type in ("Softmax", "GRU", "LSTM", "RNN") for node in onnx.load(source).graph.node)
+    chosen = plan.operators or ("with_weights" if floats else "all")
     return WITH_WEIGHTS if chosen == "with_weights" else None

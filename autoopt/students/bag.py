@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from autoopt.core.recipe import Recipe
 from autoopt.core.signature import Signature, Tokens
-from autoopt.students.embedding import masked_mean, task_embedding
+from autoopt.students.embedding import CutEmbedding, masked_mean, task_embedding
 from autoopt.students.widths import scaled
 
 BUCKETS, FACTOR, DROPOUT = 4096, 31_337, 0.2  # of hashed pairs
@@ -14,7 +14,7 @@ BUCKETS, FACTOR, DROPOUT = 4096, 31_337, 0.2  # of hashed pairs
 class Bag(nn.Module):
     """Token ids (n, length) to logits. With `ngrams` 2, pairs of neighbours have vectors too, by their hash."""
 
-    def __init__(self, tokens: Tokens, embedding: nn.Module, dimensions: int, ngrams: int, head: nn.Module) -> None:
+    def __init__(self, tokens: Tokens, embedding: CutEmbedding, dimensions: int, ngrams: int, head: nn.Module) -> None:
         super().__init__()
         self.pad, self.embedding, self.head = tokens.pad, embedding, head
         self.pairs = nn.Embedding(BUCKETS, dimensions) if ngrams == 2 else None
@@ -25,8 +25,9 @@ class Bag(nn.Module):
         mask = ids != self.pad
         mean = masked_mean(self.embedding(ids), mask)
         if self.pairs is not None:
-            before = torch.cat([torch.zeros_like(ids[:, :1]), ids[:, :-1]], 1)  # 0 before the first
-            mean = mean + masked_mean(self.pairs((before * FACTOR + ids) % BUCKETS), mask)
+            rows = self.embedding.rows[ids].to(torch.int64)  # a word that stands for another has its pairs, too
+            before = torch.cat([torch.zeros_like(rows[:, :1]), rows[:, :-1] + 1], 1)  # 0 before the first
+            mean = mean + masked_mean(self.pairs((before * FACTOR + rows) % BUCKETS), mask)
         logits: Tensor = self.head(mean)
         return logits
 

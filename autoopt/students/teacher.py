@@ -5,23 +5,25 @@ Channels, heads and inner widths are removed by the pruning methods, afterwards.
 
 import copy
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from autoopt.core.errors import TrialError
 from autoopt.core.recipe import Recipe
 from autoopt.core.signature import Signature, Tokens
-from autoopt.students.embedding import CutEmbedding, factors
+from autoopt.students.embedding import CutEmbedding, factors, nearest_rows
 
 
 def smaller_teacher(signature: Signature, teacher: nn.Module, recipe: Recipe) -> nn.Module:
     """Raises TrialError where the recipe asks for what the teacher does not have."""
-    model = copy.deepcopy(teacher)
+    model = copy.deepcopy(teacher).requires_grad_(True)  # a model that is served is often frozen
     if recipe.layers is not None:
         keep_layers(model, recipe.layers)
     if recipe.vocabulary == "cut" or recipe.embedding_rank is not None:
         if signature.tokens is None:
             raise TrialError("space.vocabulary and space.embedding_rank are for tasks of text")
-        shrink_embedding(model, signature.tokens, cut=recipe.vocabulary == "cut", rank=recipe.embedding_rank)
+        rows = nearest_rows(teacher, signature.tokens) if recipe.vocabulary == "cut" else None
+        shrink_embedding(model, signature.tokens, rows, rank=recipe.embedding_rank)
     return model
 
 
@@ -36,14 +38,13 @@ def keep_layers(model: nn.Module, layers: int) -> None:
     del stack[layers:]
 
 
-def shrink_embedding(model: nn.Module, tokens: Tokens, *, cut: bool, rank: int | None) -> None:
-    """Put a table of fewer rows (the task's vocabulary), fewer columns, or both in the place of the largest one."""
+def shrink_embedding(model: nn.Module, tokens: Tokens, rows: Tensor | None, *, rank: int | None) -> None:
+    """Put a table of the used tokens' rows (None: all), of fewer columns, or both in the place of the largest one."""
     place, table = max(
         ((name, module.weight.detach()) for name, module in model.named_modules() if isinstance(module, nn.Embedding)),
         key=lambda found: len(found[1]),
     )
-    kept = tokens.used if cut else tuple(range(tokens.vocabulary))
-    rows, project = table[list(kept)], None
-    if rank is not None and rank < rows.shape[1]:
-        rows, project = factors(rows, rank)
-    model.set_submodule(place, CutEmbedding(rows, tokens, kept, project))
+    kept, project = table if rows is None else table[list(tokens.used)], None
+    if rank is not None and rank < kept.shape[1]:
+        kept, project = factors(kept, rank)
+    model.set_submodule(place, CutEmbedding(kept, torch.arange(len(table)) if rows is None else rows, project))

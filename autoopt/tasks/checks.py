@@ -1,14 +1,18 @@
 """What may be wrong with a task, told before anything is trained."""
 
+import hashlib
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
 
 from autoopt.core.errors import ConfigError
+from autoopt.core.inputs import Inputs
+from autoopt.tasks.batches import evaluation_batches
 from autoopt.tasks.goal import CLASSIFICATION
 from autoopt.tasks.task import Split, Task
 
-BATCH = 500
 OVERLAP = 0.01  # share of an evaluation split whose rows may be in another one by chance
 
 
@@ -18,12 +22,14 @@ def check_task(task: Task) -> None:
     for name, split in splits.items():
         if not len(split):
             raise ConfigError(f"the {name} split is empty")
+        _check_alike(name, split, task.train)
         _check_numbers(name, split)
         if task.goal.kind == CLASSIFICATION:
             _check_labels(name, split, task.classes)
-    rows = {name: _rows(split) for name, split in splits.items()}
+    rows = {name: row_digests(split.inputs) for name, split in splits.items()}
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        shared = sum(row in rows[one] for row in _rows_in_order(splits[other]))
+        known = set(rows[one])
+        shared = sum(row in known for row in rows[other])
         if shared > OVERLAP * len(splits[other]):
             raise ConfigError(
                 f"{shared} of {len(splits[other])} rows of the {other} split are in the {one} split, too: "
@@ -33,9 +39,9 @@ def check_task(task: Task) -> None:
 
 def check_teacher(task: Task, teacher: nn.Module) -> None:
     """Raises ConfigError where the teacher's outputs are no numbers, or it is no better than not looking at all."""
+    batches = evaluation_batches(task.validation.inputs)
     with torch.no_grad():
-        found = [teacher(*task.validation.inputs[i : i + BATCH]) for i in range(0, len(task.validation), BATCH)]
-    outputs = torch.cat(found)
+        outputs = torch.cat([teacher(*task.validation.inputs[places]) for places in batches])
     if outputs.shape != (len(task.validation), task.classes):
         raise ConfigError(
             f"the teacher gives outputs of shape {tuple(outputs.shape)} for the validation split: "
@@ -43,9 +49,11 @@ def check_teacher(task: Task, teacher: nn.Module) -> None:
         )
     if not torch.isfinite(outputs).all():
         raise ConfigError("the teacher's outputs on the validation split are not all finite: is it trained?")
-    targets = task.validation.targets
+    targets = task.validation.targets[torch.cat(batches)]
     quality = task.goal.metric.score(outputs.numpy(), targets.numpy())
     blind = task.goal.metric.score(_blind(task).numpy(), targets.numpy())
+    if task.goal.kind == CLASSIFICATION and len(targets.unique()) == 1:
+        raise ConfigError("the validation split holds one class alone: nothing can be told from it")
     if not quality > blind:
         name = task.goal.metric.name
         raise ConfigError(
@@ -63,6 +71,24 @@ def _blind(task: Task) -> torch.Tensor:
     return task.validation.targets.reshape(n, -1).mean(0).repeat(n, 1)
 
 
+def _check_alike(name: str, split: Split, train: Split) -> None:
+    for key, array in train.inputs.arrays.items():
+        given = split.inputs.arrays.get(key)
+        found = {what: _kind(a, key in train.inputs.sequences) for what, a in (("train", array), (name, given))}
+        if found["train"] != found[name]:
+            raise ConfigError(
+                f"{key} of the {name} split is {found[name] or 'missing'}, train has {found['train']}: alike is needed"
+            )
+
+
+def _kind(array: Any, is_sequence: bool) -> str:
+    """In words; '' where there is none. Rows and lengths may differ."""
+    if array is None:
+        return ""
+    shape = ["rows", *(["length"] if is_sequence else []), *map(str, array.shape[1 + is_sequence :])]
+    return f"{str(array.dtype).removeprefix('torch.')} ({', '.join(shape)})"
+
+
 def _check_numbers(name: str, split: Split) -> None:
     arrays = {**split.inputs.arrays, "targets": split.targets}
     for key, array in arrays.items():
@@ -75,6 +101,11 @@ def _check_labels(name: str, split: Split, classes: int) -> None:
     low, high = int(split.targets.min()), int(split.targets.max())
     if split.targets.ndim != 1:
         raise ConfigError(f"targets of the {name} split have shape {tuple(split.targets.shape)}: one class id a row")
+    if classes == 1:
+        raise ConfigError(
+            "the model has one output, and the task is a classification: two outputs for two classes are needed "
+            "(of a model with one logit x, those are 0 and x), or kind='regression'"
+        )
     if low < 0 or high >= classes:
         raise ConfigError(
             f"targets of the {name} split lie in [{low}, {high}], and the model has {classes} outputs: "
@@ -82,10 +113,15 @@ def _check_labels(name: str, split: Split, classes: int) -> None:
         )
 
 
-def _rows_in_order(split: Split) -> list[bytes]:
-    arrays = [np.ascontiguousarray(array.numpy()) for array in split.inputs.arrays.values()]
-    return [b"".join(array[i].tobytes() for array in arrays) for i in range(len(split))]
-
-
-def _rows(split: Split) -> set[bytes]:
-    return set(_rows_in_order(split))
+def row_digests(inputs: Inputs) -> list[bytes]:
+    """Of each row, a digest of its values, padding left out: equal for equal rows."""
+    found = inputs.numpy()
+    ends = [None] * len(found) if found.lengths is None else found.lengths.tolist()
+    digests = []
+    for i, end in enumerate(ends):
+        digest = hashlib.blake2b(digest_size=16)
+        for name, array in found.arrays.items():
+            row = array[i, :end] if name in found.sequences else array[i]
+            digest.update(np.ascontiguousarray(row).tobytes())
+        digests.append(digest.digest())
+    return digests

@@ -15,7 +15,7 @@ from autoopt.core.inputs import Inputs
 from autoopt.core.metric import CUSTOM, Metric
 from autoopt.tasks.factory import call
 from autoopt.tasks.goal import CLASSES, CLASSIFICATION, KINDS, METRICS, NUMBERS, REGRESSION, Goal
-from autoopt.tasks.reading import read_split
+from autoopt.tasks.reading import in_order_of, read_split
 from autoopt.tasks.task import Fit, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -49,6 +49,7 @@ class UserTask:
 
 def custom(factory: str | None = None) -> Task:
     """`factory`: 'module:function', importable from the current directory. Raises ConfigError."""
+    torch.manual_seed(0)  # a model with random weights begins with the same ones in each process
     user = call("task.factory", factory)
     if not isinstance(user, UserTask):
         raise ConfigError(f"task.factory={factory} returns {type(user).__name__}: it must return an autoopt.Task")
@@ -64,6 +65,7 @@ def from_user(user: UserTask) -> Task:
     )
     if not len(train):
         raise ConfigError("the train split is empty")
+    validation, test = (in_order_of(train, name, split) for name, split in (("validation", validation), ("test", test)))
     model = _adapted(user.model, train.inputs)
     return Task(
         name=user.name,
@@ -122,7 +124,7 @@ def _adapted(model: nn.Module, inputs: Inputs) -> nn.Module:
     errors, example, names = {}, inputs[:2], tuple(inputs.arrays)
     was, _ = model.training, model.eval()
     try:
-        for call in ("arrays", "keywords", "dict") if len(names) > 1 or names != ("input",) else ("arrays",):
+        for call in _ways(model, names):
             wrapped = Adapted(model, names, call)
             try:
                 with torch.no_grad():
@@ -137,6 +139,16 @@ def _adapted(model: nn.Module, inputs: Inputs) -> nn.Module:
     raise ConfigError(f"the model does not take the train split's inputs {shapes} ({reasons})")
 
 
+def _ways(model: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
+    """How to call the module, likeliest first. By position only in the order that it names itself: another order may
+    pass, and feed the mask as the ids.
+    """
+    if names == ("input",):
+        return ("arrays",)
+    in_order = names == tuple(inspect.signature(model.forward).parameters)[: len(names)]
+    return ("arrays", "keywords", "dict") if in_order else ("keywords", "dict", "arrays")
+
+
 def _outputs(model: nn.Module, inputs: Inputs) -> Tensor:
     with torch.no_grad():
         outputs: Tensor = copy.deepcopy(model).eval()(*inputs[:2])
@@ -149,7 +161,7 @@ def _outputs(model: nn.Module, inputs: Inputs) -> Tensor:
 
 
 def _student(build: Callable[[float], nn.Module], inputs: Inputs) -> Callable[[float], nn.Module]:
-    return lambda width: _adapted(build(width), inputs)
+    return lambda width: _adapted(copy.deepcopy(build(width)), inputs)  # a copy, should it be one model each time
 
 
 def _fitting(fit: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
@@ -169,13 +181,17 @@ def _goal(user: UserTask) -> Goal:
         return Goal(user.kind, Metric(CUSTOM, user.metric), user.loss)
     if user.metric not in METRICS:
         raise ConfigError(f"Task(metric={user.metric!r}): {', '.join(METRICS)}, or a function is allowed")
+    if user.metric == "accuracy" and user.kind == REGRESSION:
+        raise ConfigError(
+            "Task(metric='accuracy') is of classes: with kind='regression', 'r2' or a function is allowed"
+        )
     return Goal(user.kind, METRICS[user.metric], user.loss)
 
 
 def _source(function: Callable[..., Any]) -> str:
-    """A fingerprint of a function's text: another one trains another teacher."""
+    """A fingerprint of the text of a function's module: another one may train another teacher."""
     try:
-        text = inspect.getsource(function)
+        text = f"{function.__qualname__} {inspect.getsource(inspect.getmodule(function) or function)}"
     except (OSError, TypeError):
         text = repr(function)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -3,7 +3,9 @@
 import importlib.util
 import logging
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +54,16 @@ def build_encoder(folder: Path, pad: int, classes: int) -> nn.Module:
     except (OSError, ValueError) as error:
         reason = one_line(error, 200)
         raise ConfigError(f"teacher.model={folder} is no encoder that transformers can load: {reason}") from error
+    if "deberta" in encoder.config.model_type:
+        raise ConfigError(f"teacher.model={folder} is a DeBERTa, which is not supported: its masks are of another kind")
     return TextEncoder(encoder, int(encoder.config.hidden_size), pad, classes)
+
+
+def embedding_table(folder: Path) -> np.ndarray:
+    """The pretrained vectors of all tokens (vocabulary, dimensions), float32."""
+    encoder: Any = build_encoder(folder, 0, 2)
+    table: np.ndarray = encoder.encoder.get_input_embeddings().weight.detach().numpy()
+    return table
 
 
 def encoder_folder(model: str | None) -> Path:

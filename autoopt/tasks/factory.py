@@ -16,11 +16,11 @@ def call(key: str, named: str | None) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found = getattr(importlib.import_module(module), name)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{key}={named}: {error}; it is looked for in the current directory and in what is installed"
         ) from error
-    except AttributeError as error:
-        raise ConfigError(f"{key}={named}: module {module} has no {name!r}") from error
-    return found()
+    if not hasattr(imported, name):
+        raise ConfigError(f"{key}={named}: module {module} has no {name!r}")
+    return getattr(imported, name)()

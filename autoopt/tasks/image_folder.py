@@ -3,11 +3,13 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from autoopt.core.errors import ConfigError
+from autoopt.tasks.checks import row_digests
 from autoopt.tasks.held_out import hold_out
 from autoopt.tasks.resnet import resnet
 from autoopt.tasks.task import Split, Task, single
@@ -29,7 +31,7 @@ def image_folder(path: str | None = None, size: int = 64, grey: bool = False) ->
     if (root / "validation").is_dir():
         validation = _read(root / "validation", classes, size, grey)
     else:
-        parts = hold_out(train.targets.numpy(), "put images into validation/CLASS")
+        parts = hold_out(train.targets.numpy(), row_digests(train.inputs), "put images into validation/CLASS")
         train, validation = (Split(train.inputs[rows], train.targets[rows]) for rows in map(torch.from_numpy, parts))
     return Task(
         name="image_folder",
@@ -63,7 +65,8 @@ def _classes(train: Path) -> list[str]:
 
 
 def _read(folder: Path, classes: list[str], size: int, grey: bool) -> Split:
-    strange = sorted(found.name for found in folder.iterdir() if found.is_dir() and found.name not in classes)
+    there = (found.name for found in folder.iterdir() if found.is_dir() and not found.name.startswith("."))
+    strange = sorted(name for name in there if name not in classes)
     if strange:
         raise ConfigError(f"{folder} has classes that train lacks: {', '.join(strange[:5])}")
     images, targets = [], []
@@ -77,13 +80,21 @@ def _read(folder: Path, classes: list[str], size: int, grey: bool) -> Split:
     return single(torch.from_numpy(np.stack(images)), torch.tensor(targets))
 
 
+def _eight_bits(image: Any) -> Any:
+    """Of 16 bits a pixel, the upper ones: Pillow's own conversion makes all that is above 255 white."""
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
 def _pixels(path: Path, size: int, grey: bool) -> np.ndarray:
     """(channels, size, size), in [0, 1]: the middle square."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            square = ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size), Image.Resampling.BILINEAR)
+            shown = _eight_bits(image) if image.mode.startswith("I") else image
+            square = ImageOps.fit(shown.convert("L" if grey else "RGB"), (size, size), Image.Resampling.BILINEAR)
     except (OSError, UnidentifiedImageError) as error:
         raise ConfigError(f"{path} is no image that can be read: remove it, or repair it ({error})") from error
     pixels = np.asarray(square, np.float32) / 255

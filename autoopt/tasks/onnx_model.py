@@ -118,7 +118,10 @@ def _opened(path: Path, output: str | None) -> OnnxModule:
         axes = value.type.tensor_type.shape.dim
         if axes and axes[0].HasField("dim_value"):
             axes[0].dim_param = "batch"
-    return OnnxModule(model.SerializeToString())
+    try:
+        return OnnxModule(model.SerializeToString())
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        raise ConfigError(f"task.model={path}: onnxruntime cannot load it: {one_line(error, 200)}") from error
 
 
 def _split(name: str, source: str | None, inputs: Sequence[str], kind: str, *, needs_targets: bool) -> Split:
@@ -129,14 +132,19 @@ def _split(name: str, source: str | None, inputs: Sequence[str], kind: str, *, n
     if lacking or (targets is None and needs_targets):
         wanted = [*inputs, *([] if not needs_targets else ["targets"])]
         raise ConfigError(f"task.{name}={source} holds {', '.join(found)}: the arrays {', '.join(wanted)} are needed")
-    arrays = {key: torch.from_numpy(np.ascontiguousarray(found[key])) for key in inputs}
+    try:
+        arrays = {key: torch.from_numpy(np.ascontiguousarray(found[key])) for key in inputs}
+        numbers = None if targets is None else torch.from_numpy(np.ascontiguousarray(targets))
+    except TypeError as error:
+        raise ConfigError(f"task.{name}={source} holds arrays that are no numbers: {one_line(error, 200)}") from error
     rows = {key: len(array) for key, array in arrays.items()}
-    if targets is None or not needs_targets:
-        targets = np.zeros(next(iter(rows.values())))
-    if len({*rows.values(), len(targets)}) > 1:
-        raise ConfigError(f"task.{name}={source} has not as many rows everywhere: {rows}, targets {len(targets)}")
-    wanted_type = torch.int64 if kind == CLASSIFICATION else torch.float32
-    return Split(Inputs(arrays), torch.from_numpy(targets).to(wanted_type))
+    if numbers is None or not needs_targets:
+        numbers = torch.zeros(next(iter(rows.values())))
+    if len({*rows.values(), len(numbers)}) > 1:
+        raise ConfigError(f"task.{name}={source} has not as many rows everywhere: {rows}, targets {len(numbers)}")
+    if kind == CLASSIFICATION:
+        return Split(Inputs(arrays), numbers.to(torch.int64))
+    return Split(Inputs(arrays), numbers.reshape(len(numbers), -1).to(torch.float32))
 
 
 def _read(name: str, source: str | None) -> Mapping[str, Any]:

@@ -1,13 +1,20 @@
 """From whatever a user's data comes as to a Split: tensors, arrays, a dataset, a data loader."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+)
 
 from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.inputs import Inputs
@@ -27,15 +34,27 @@ def read_split(name: str, data: Any, model: nn.Module, goal: Goal, collate: Call
         inputs, targets = data
     else:
         inputs, targets = _collected(name, data, collate)
-    named = _named(inputs, model)
-    wanted = torch.int64 if goal.kind == CLASSIFICATION else torch.float32
-    found = _tensor(targets).to(wanted)
-    if goal.kind == CLASSIFICATION and found.ndim == 2 and found.shape[1] == 1:
-        found = found[:, 0]
+    try:
+        named, found = _named(inputs, model), _tensor(targets)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the {name} split holds what is no array of numbers: {one_line(error, 200)}") from error
+    if goal.kind == CLASSIFICATION:
+        found = found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+        found = found.to(torch.int64)
+    else:
+        found = found.reshape(len(found), -1).to(torch.float32)
     lengths = {key: len(array) for key, array in named.items()} | {"targets": len(found)}
     if len(set(lengths.values())) > 1:
         raise ConfigError(f"the {name} split has not as many rows everywhere: {lengths}")
     return Split(Inputs(named), found)
+
+
+def in_order_of(train: Split, name: str, split: Split) -> Split:
+    """The split with its arrays in the order of train's. Raises ConfigError where their names differ."""
+    wanted, given = train.inputs.arrays, split.inputs.arrays
+    if set(wanted) != set(given):
+        raise ConfigError(f"the {name} split has the inputs {', '.join(given)}, train has {', '.join(wanted)}")
+    return Split(Inputs({key: given[key] for key in wanted}), split.targets)
 
 
 def _is_rows(data: tuple[Any, ...]) -> bool:
@@ -45,8 +64,7 @@ def _is_rows(data: tuple[Any, ...]) -> bool:
 
 def _collected(name: str, data: Any, collate: Callable[..., Any] | None) -> tuple[Any, Any]:
     try:
-        loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size=BATCH, collate_fn=collate)
-        batches = [_parted(batch) for batch in loader]
+        batches = [_parted(batch) for batch in _loader(data, collate)]
     except (TypeError, RuntimeError, KeyError, ValueError) as error:
         reason = one_line(error, 300)
         raise ConfigError(
@@ -57,6 +75,18 @@ def _collected(name: str, data: Any, collate: Callable[..., Any] | None) -> tupl
         raise ConfigError(f"the {name} split is empty")
     inputs, targets = zip(*batches, strict=True)
     return _joined(name, inputs), torch.cat([_tensor(part) for part in targets])
+
+
+def _loader(data: Any, collate: Callable[..., Any] | None) -> Iterable[Any]:
+    """Every row once, in the same order each time: a study that goes on must find its data again."""
+    if not isinstance(data, DataLoader):
+        return DataLoader(data, batch_size=BATCH, collate_fn=collate)
+    rows: Any = data.dataset
+    if type(data.sampler) is SubsetRandomSampler:
+        rows = Subset(rows, sorted(data.sampler.indices))
+    elif type(data.sampler) not in (RandomSampler, SequentialSampler) or isinstance(rows, IterableDataset):
+        return data
+    return DataLoader(rows, batch_size=data.batch_size or BATCH, collate_fn=data.collate_fn)
 
 
 def _parted(batch: Any) -> tuple[Any, Any]:
@@ -91,10 +121,11 @@ def _named(inputs: Any, model: nn.Module) -> dict[str, Tensor]:
         return {str(key): _tensor(value) for key, value in inputs.items()}
     if not isinstance(inputs, (tuple, list)):
         return {"input": _tensor(inputs)}
-    names = list(inspect.signature(model.forward).parameters)
+    parameters = inspect.signature(model.forward).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     return {names[i] if i < len(names) else f"input_{i}": _tensor(value) for i, value in enumerate(inputs)}
 
 
 def _tensor(value: Any) -> Tensor:
-    found = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+    found = value if isinstance(value, Tensor) else torch.as_tensor(np.ascontiguousarray(value))
     return found.detach().to(torch.float32) if found.dtype == torch.float64 else found.detach()

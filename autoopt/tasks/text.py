@@ -7,13 +7,12 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from autoopt.core.errors import ConfigError
 from autoopt.core.inputs import Inputs
 from autoopt.core.signature import Tokens
-from autoopt.tasks.encoder import build_encoder, encoder_folder
+from autoopt.tasks.encoder import build_encoder, embedding_table, encoder_folder
 from autoopt.tasks.task import Split, Task
 from autoopt.tasks.transfer import Maker, similar_tokens
 
@@ -47,17 +46,25 @@ class Tokenizer:
         return found
 
     def tokens(self, used: tuple[int, ...]) -> Tokens:
-        unknown = next(i for name in ("[UNK]", "<unk>") if (i := self._tokenizer.token_to_id(name)) is not None)
+        unknown = self._id("unknown", "[UNK]", "<unk>")
         kept = tuple(sorted({*used, self.pad, unknown}))
-        return Tokens(self._tokenizer.get_vocab_size(), self.pad, unknown, kept)
+        return Tokens(self._tokenizer.get_vocab_size(), self.pad, kept)
 
     @cached_property
     def pad(self) -> int:
-        found = (self._tokenizer.token_to_id(name) for name in ("[PAD]", "<pad>"))
-        pad = next((i for i in found if i is not None), None)
-        if pad is None:
-            raise ConfigError(f"{self.path} has no padding token ([PAD] or <pad>): use another teacher.model")
-        return int(pad)
+        return self._id("padding", "[PAD]", "<pad>")
+
+    def _id(self, what: str, *names: str) -> int:
+        found = next((i for name in names if (i := self._tokenizer.token_to_id(name)) is not None), None)
+        if found is None:
+            raise ConfigError(f"{self.path} has no {what} token ({' or '.join(names)}): use another teacher.model")
+        return int(found)
+
+    @property
+    def content(self) -> bytes:
+        """tokenizer.json as it is used here: cutting at `longest`, without padding."""
+        text: str = self._tokenizer.to_str()
+        return text.encode()
 
     def encode(self, texts: Sequence[str]) -> list[Any]:
         return list(self._tokenizer.encode_batch(list(texts)))
@@ -77,6 +84,7 @@ def text_task(name: str, parts: Sequence[Sentences], *, encoder: str | None, max
     for part, kind in zip(parts, ("train", "validation", "test"), strict=True):
         _check(part, kind, names)
     folder = encoder_folder(encoder)
+    _check_longest(max_tokens, folder)
     tokenizer = Tokenizer(folder / "tokenizer.json", max_tokens)
     encoded = [tokenizer.encode(part.texts) for part in parts]
     places = {label: place for place, label in enumerate(names)}
@@ -97,7 +105,7 @@ def text_task(name: str, parts: Sequence[Sentences], *, encoder: str | None, max
         data_source=source,
         tokens=tokenizer.tokens(used),
         files={
-            "tokenizer.json": tokenizer.path.read_bytes(),
+            "tokenizer.json": tokenizer.content,
             "labels.json": (json.dumps(names, ensure_ascii=False) + "\n").encode(),
         },
         transfer=_transfer(tokenizer, encoded[0], folder),
@@ -105,20 +113,23 @@ def text_task(name: str, parts: Sequence[Sentences], *, encoder: str | None, max
 
 
 def _transfer(tokenizer: Tokenizer, train: Sequence[Any], folder: Path) -> Callable[[int], Inputs]:
-    """Special tokens stay where they were: the first and the last of each sentence."""
-    first, last = train[0].ids[0], train[0].ids[-1]
+    """Special tokens stay where they were, before and after the words."""
     words = [_words(encoding) for encoding in train]
+    before, after = next((_around(encoding) for encoding in train if _words(encoding)), ([], []))
 
     @cache
     def maker() -> Maker:
-        from safetensors.numpy import load_file
-
-        tables = [array for path in sorted(folder.glob("*.safetensors")) for array in load_file(path).values()]
-        table = max((array for array in tables if array.ndim == 2), key=len).astype(np.float32)
+        table = embedding_table(folder)
         plain = sorted({token for sentence in words for word in sentence for token in word if len(word) == 1})
-        return Maker(words, similar_tokens(table, plain), tokenizer.longest - 2)
+        return Maker(words, similar_tokens(table, plain), tokenizer.longest - len(before) - len(after))
 
-    return lambda number: tokenizer.inputs([[first, *sentence, last] for sentence in maker().part(number)])
+    return lambda number: tokenizer.inputs([[*before, *sentence, *after] for sentence in maker().part(number)])
+
+
+def _around(encoding: Any) -> tuple[list[int], list[int]]:
+    """The special tokens before the first word and after the last."""
+    places = [place for place, word in enumerate(encoding.word_ids) if word is not None]
+    return encoding.ids[: places[0]], encoding.ids[places[-1] + 1 :]
 
 
 def _words(encoding: Any) -> list[list[int]]:
@@ -128,6 +139,15 @@ def _words(encoding: Any) -> list[list[int]]:
         if word is not None:
             found.setdefault(word, []).append(token)
     return list(found.values())
+
+
+def _check_longest(max_tokens: Any, folder: Path) -> None:
+    config = folder / "config.json"
+    if not config.is_file():
+        raise ConfigError(f"teacher.model={folder} has no config.json: a folder as transformers saves one is needed")
+    most = json.loads(config.read_text()).get("max_position_embeddings", 10_000)
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or not 3 <= max_tokens <= most:
+        raise ConfigError(f"task.max_tokens={max_tokens}: a whole number from 3 to {most}, the encoder's own limit")
 
 
 def _check(part: Sentences, kind: str, names: Sequence[str]) -> None:

@@ -1,6 +1,9 @@
 """task=text_classification: sentences and classes out of tables: CSV, JSON lines, Parquet."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +29,7 @@ def text_classification(
     found = {name: _read(name, path, text, label) for name, path in (("train", train), ("test", test))}
     if validation is None:
         whole = found["train"]
-        kept, held = hold_out(whole.labels, "type task.validation=FILE")
+        kept, held = hold_out(whole.labels, whole.texts, "type task.validation=FILE")
         found |= {"train": _at(whole, kept), "validation": _at(whole, held)}
     else:
         found["validation"] = _read("validation", validation, text, label)
@@ -44,10 +47,12 @@ def _read(name: str, path: str | None, text: str, label: str) -> Sentences:
 
     if path is None or not Path(path).is_file():
         raise ConfigError(f"task.{name}={path}: there is no such file: type task.{name}=FILE ({', '.join(ENDINGS)})")
-    readers = {
-        ".csv": pd.read_csv,
-        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
-        ".jsonl": lambda file: pd.read_json(file, lines=True),
+    # As it is written: a class may be called None or 01.
+    as_text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+    readers: dict[str, Callable[[str], Any]] = {
+        ".csv": partial(pd.read_csv, **as_text),
+        ".tsv": partial(pd.read_csv, sep="\t", **as_text),
+        ".jsonl": partial(pd.read_json, lines=True, dtype=False),
         ".parquet": pd.read_parquet,
     }
     ending = Path(path).suffix.lower()

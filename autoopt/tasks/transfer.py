@@ -11,6 +11,7 @@ import numpy as np
 
 DROP, SWAP, REPLACE, JOIN = 0.1, 0.1, 0.15, 0.3  # the first three for each word, the last for each sentence
 NEIGHBOURS = 8
+CHUNK = 512  # tokens that are held against all others at once
 
 Words = list[list[int]]
 
@@ -51,5 +52,9 @@ def similar_tokens(table: np.ndarray, tokens: Sequence[int]) -> dict[int, list[i
     """For each of `tokens` the NEIGHBOURS others of largest cosine in the embedding table (vocabulary, dimensions)."""
     rows = np.asarray(tokens)
     vectors = table[rows] / np.maximum(np.linalg.norm(table[rows], axis=1, keepdims=True), 1e-9)
-    nearest = np.argsort(-(vectors @ vectors.T), axis=1)[:, 1 : NEIGHBOURS + 1]
-    return {int(token): rows[places].tolist() for token, places in zip(rows, nearest, strict=True)}
+    found: dict[int, list[int]] = {}
+    for start in range(0, len(rows), CHUNK):
+        likeness = vectors[start : start + CHUNK] @ vectors.T
+        nearest = np.argsort(-likeness, axis=1)[:, 1 : NEIGHBOURS + 1]
+        found |= {int(rows[start + i]): rows[places].tolist() for i, places in enumerate(nearest)}
+    return found

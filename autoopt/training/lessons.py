@@ -16,6 +16,7 @@ from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.runtimes import Session
 from autoopt.tasks import Split, Task
+from autoopt.tasks.batches import by_length
 from autoopt.tasks.goal import CLASSES, CLASSIFICATION, Goal
 
 EXPORTED_BATCH = 32
@@ -91,11 +92,6 @@ class Library:
             fresh.rename(place)
         # A private map, since torch wants it writable.
         return {path.stem: np.load(path, allow_pickle=False, mmap_mode="c") for path in sorted(place.glob("*.npy"))}
-
-
-def by_length(inputs: Inputs) -> Tensor:
-    """The places of the inputs, the shortest sequence first: batches of one length waste nothing on padding."""
-    return torch.arange(len(inputs)) if inputs.lengths is None else torch.as_tensor(inputs.lengths).argsort(stable=True)
 
 
 def _joined(lessons: list[Lessons], task: Task) -> Lessons:

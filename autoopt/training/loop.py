@@ -13,13 +13,13 @@ from autoopt.core.inputs import Inputs
 from autoopt.core.recipe import Recipe
 from autoopt.pruning import Pruned
 from autoopt.tasks import Split
+from autoopt.tasks.batches import evaluation_batches
 from autoopt.tasks.goal import CLASSES, Goal
 from autoopt.training.distillation import distillation_loss
-from autoopt.training.lessons import Lessons, by_length
+from autoopt.training.lessons import Lessons
 from autoopt.training.optimizers import OPTIMIZERS
 from autoopt.training.schedules import factor
 
-EVALUATION_BATCH = 500
 RECALIBRATION_BATCHES = 20
 BUCKET = 50  # batches that are sorted by length together
 
@@ -164,6 +164,6 @@ def _recalibrate(model: nn.Module, split: Split, batch_size: int, generator: tor
 @torch.no_grad()
 def module_quality(model: nn.Module, split: Split, goal: Goal = CLASSES) -> float:
     """The metric of a module in eval mode: for learning curves only, an artifact's is measured on its runtime."""
-    order = by_length(split.inputs)
-    outputs = torch.cat([model(*split.inputs[index]) for index in order.split(EVALUATION_BATCH)])
-    return float(goal.metric.score(outputs.numpy(), split.targets[order].numpy()))
+    batches = evaluation_batches(split.inputs)
+    outputs = torch.cat([model(*split.inputs[places]) for places in batches])
+    return float(goal.metric.score(outputs.numpy(), split.targets[torch.cat(batches)].numpy()))

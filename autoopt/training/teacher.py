@@ -67,8 +67,8 @@ def needs_training(task: Task, options: TeacherOptions) -> bool:
 
 
 def module_fingerprint(model: nn.Module) -> str:
-    """sha256 over names and values of all weights, 16 hex digits."""
-    digest = hashlib.sha256()
+    """sha256 over names and values of all weights (of an ONNX file: over the file), 16 hex digits."""
+    digest = hashlib.sha256(getattr(model, "onnx_content", b""))
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode() + value.numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -80,9 +80,13 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
         raise ConfigError(
             f"task {task.name} ships no teacher: type teacher.checkpoint=FILE.safetensors, or teacher.epochs=N"
         )
+    if options.epochs > 0 and task.fit is not None:
+        raise ConfigError(
+            f"teacher.epochs={options.epochs}: task {task.name} brings a fit of its own: teacher.epochs=0"
+        )
     torch.manual_seed(seed)
     model = task.build_teacher()
-    source = task.fit.source if task.fit else {**asdict(options), "checkpoint": None}
+    source = task.fit.source if task.fit else {**asdict(options), "checkpoint": None, "from": module_fingerprint(model)}
     how = {"by": source, "seed": seed, "data": task.fingerprint, "architecture": repr(model)}
     name = f"{task.name}-{hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]}"
     path = cache / "teachers" / f"{name}.safetensors"
@@ -95,7 +99,7 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
         curve = _train(model, task, options, seed, hooks)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, fresh)
+    save_file({name: value.clone().contiguous() for name, value in model.state_dict().items()}, fresh)  # unshared
     fresh.replace(path)
     quality = module_quality(model.eval(), task.validation, task.goal)
     card = {**how, "curve": curve, f"validation_{task.goal.metric.name}": quality}

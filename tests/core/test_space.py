@@ -26,7 +26,7 @@ from autoopt.core.space import (
     trains,
     typical,
 )
-from autoopt.core.space_parsing import parse_space
+from autoopt.core.space_parsing import check_complete, parse_space
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,13 @@ def test_a_knob_by_another_has_a_parameter_for_each_case(full: Space) -> None:
     parameter_names = set(parameters(full, sample(full, 3)) or {})
     assert any(name.startswith("learning_rate[") for name in parameter_names)
     assert any(name.startswith("epochs[") for name in parameter_names)
+
+
+def test_any_knob_may_be_given_by_student() -> None:
+    raw = {**compose_config([])["space"], "temperature": {"teacher": 4.0, "cnn": [1.0, 2.0], "mlp": 3.0}}
+    space = parse_space(raw, needs())
+    check_complete(space)
+    assert [typical(space, student).temperature for student in ("teacher", "cnn", "mlp")] == [4.0, 1.0, 3.0]
 
 
 def test_a_student_may_have_cases_of_its_own() -> None:

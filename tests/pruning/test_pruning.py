@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autoopt.core.errors import TrialError
 from autoopt.pruning import METHODS, Pruned
@@ -90,6 +90,32 @@ def test_an_encoder_loses_heads_and_inner_width(method: str, amount: float, sent
     run = RUNTIMES["onnxruntime"](tmp_path / "model.onnx", 1)
     with torch.no_grad():
         assert np.allclose(run(inputs.numpy()), model(*inputs).numpy(), atol=1e-4)
+
+
+class HeadFirst(nn.Module):
+    """Registers its head before what runs before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(32, 10)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU())
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(images))
+        return logits
+
+
+CONVOLUTIONS = nn.Sequential(
+    nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+)
+
+
+@pytest.mark.parametrize("model", [HeadFirst(), CONVOLUTIONS], ids=["head first", "convolutions alone"])
+@pytest.mark.parametrize("method", STRUCTURED)
+def test_the_outputs_stay_wherever_the_head_is(method: str, model: nn.Module, digits: Task) -> None:
+    pruned = prune(method, model, digits, 0.5).model
+    assert pruned(*digits.train.inputs[:3]).shape == (3, 10)
+    assert size(pruned) < size(model)
 
 
 def test_taylor_and_magnitude_choose_different_channels(digits: Task, trained: dict[str, nn.Module]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -52,6 +53,21 @@ def test_folders_become_splits_of_squares(colours: Path) -> None:
     assert (pixels[~red, 2, 8, 8] > 0.7).all()
     assert load(colours, size=16).fingerprint == task.fingerprint
     assert load(colours, size=16, grey=True).signature.input_shape == (1, 16, 16)
+
+
+def test_sixteen_bits_a_pixel_keep_their_shades(tmp_path: Path) -> None:
+    shades = np.linspace(0, 65535, 16).round().astype(np.uint16)
+    for part in ("train", "test"):
+        images = np.stack([np.roll(np.tile(shades, (16, 1)), i, 0) for i in range(2)] * 10)
+        images[:, 15, 15] = np.arange(20)  # no two are equal
+        write(tmp_path / part, images, ["a", "b"] * 10)
+    pixels = next(iter(load(tmp_path, size=16, grey=True).train.inputs))
+    assert torch.allclose(pixels[0, 0, 0], torch.linspace(0, 1, 16), atol=0.02)
+
+
+def test_a_folder_that_is_hidden_is_no_class(colours: Path) -> None:
+    (colours / "test" / ".ipynb_checkpoints").mkdir()
+    assert load(colours, size=16).classes == 2
 
 
 def test_a_validation_folder_serves_where_it_is(colours: Path) -> None:

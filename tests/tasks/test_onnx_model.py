@@ -15,6 +15,7 @@ from autoopt.quantization import offered
 from autoopt.runtimes.export import export
 from autoopt.tasks import TASKS, Task
 from autoopt.tasks.checks import check_task, check_teacher
+from autoopt.training.teacher import module_fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,25 @@ def test_a_classifier_of_scikit_learn_becomes_a_task(files: dict[str, str], tmp_
     assert export(task.build_teacher(), task.validation.inputs[:2], tmp_path / "m.onnx") == "given"
     assert [found.name for found in onnx.load(tmp_path / "m.onnx").graph.output] == ["probabilities"] == [task.output]
     assert set(offered(task.build_teacher())) >= {"int8_static", "int8_dynamic", "none"}
+
+
+def test_another_model_is_another_teacher(files: dict[str, str], tmp_path: Path) -> None:
+    model = onnx.load(files["model"])
+    weight = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 2)
+    weight.CopyFrom(onnx.numpy_helper.from_array(2 * onnx.numpy_helper.to_array(weight), weight.name))
+    onnx.save(model, tmp_path / "other.onnx")
+    one, other = (load(files, model=path).build_teacher() for path in (files["model"], str(tmp_path / "other.onnx")))
+    assert module_fingerprint(one) == module_fingerprint(load(files).build_teacher()) != module_fingerprint(other)
+
+
+def test_data_that_differs_between_splits_is_told_before_the_night(files: dict[str, str], tmp_path: Path) -> None:
+    with np.load(files["test"]) as arrays:
+        np.savez(tmp_path / "wide.npz", X=arrays["X"].astype(np.float64), y=arrays["y"])
+    with pytest.raises(ConfigError, match=r"X of the test split is float64 \(rows, 64\), train has float32"):
+        check_task(load(files, test=str(tmp_path / "wide.npz")))
+    np.savez(tmp_path / "text.npz", X=np.array([["a"]]), y=np.array([1]))
+    with pytest.raises(ConfigError, match=r"text.npz holds arrays that are no numbers"):
+        load(files, test=str(tmp_path / "text.npz"))
 
 
 def test_another_output_may_count(files: dict[str, str]) -> None:

@@ -1,6 +1,8 @@
 """Tasks of text: files, tokens, the transfer set."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,10 @@ import tokenizers
 import torch
 
 from autoopt.core.errors import ConfigError
-from autoopt.tasks import TASKS, Task
+from autoopt.tasks import TASKS, Split, Task
+from autoopt.tasks.checks import check_task
 from autoopt.tasks.transfer import Maker, similar_tokens
-from tests.texts import LONGEST, SENTENCES
+from tests.texts import LONGEST, SENTENCES, load_text_task
 
 
 def words_of(task: Task) -> tokenizers.Tokenizer:
@@ -23,19 +26,65 @@ def test_ids_are_those_of_the_tokenizer_that_the_artifact_gets(sentences: Task) 
     tokenizer, ids = words_of(sentences), sentences.train.inputs.arrays["input_ids"]
     assert sentences.tokens is not None
     for place in (0, 7, 100):
-        expected = tokenizer.encode(raw["train"][place][0]).ids[:LONGEST]
+        expected = tokenizer.encode(raw["train"][place][0]).ids
         row = ids[place].tolist()
-        assert row[: len(expected)] == expected or row[: LONGEST - 1] == expected[: LONGEST - 1]
+        assert row[: len(expected)] == expected
         assert set(row[len(expected) :]) <= {sentences.tokens.pad}
     names = json.loads(sentences.files["labels.json"])
     assert names == sorted({label for _, label in raw["train"]})
     assert [names[target] for target in sentences.train.targets[:5]] == [label for _, label in raw["train"][:5]]
 
 
+def test_the_tokenizer_of_the_artifact_cuts_and_pads_as_was_measured(encoder: Path, tmp_path: Path) -> None:
+    """Encoders ship theirs with settings of their own, such as padding everything to 128 tokens."""
+    shutil.copytree(encoder, tmp_path / "encoder")
+    shipped = tokenizers.Tokenizer.from_file(str(encoder / "tokenizer.json"))
+    shipped.enable_padding(length=128)
+    shipped.enable_truncation(100)
+    shipped.save(str(tmp_path / "encoder" / "tokenizer.json"))
+    tokenizer = words_of(load_text_task(tmp_path / "encoder"))
+    assert len(tokenizer.encode("transfer money").ids) < 10
+    assert len(tokenizer.encode("transfer money " * 50).ids) == LONGEST
+
+
+def test_the_same_sentence_in_two_splits_is_seen_whatever_the_padding(sentences: Task) -> None:
+    short = sentences.train.inputs.lengths.argsort()[:40]
+    leaked = replace(sentences, test=Split(sentences.train.inputs[short], sentences.train.targets[short]))
+    assert leaked.test.inputs.arrays["input_ids"].shape[1] < leaked.train.inputs.arrays["input_ids"].shape[1]
+    with pytest.raises(ConfigError, match="40 of 40 rows of the test split are in the train split, too"):
+        check_task(leaked)
+
+
+@pytest.mark.parametrize("longest", [2, 0, True, "many", LONGEST + 1])
+def test_a_length_that_the_encoder_does_not_take_is_refused(longest: object, encoder: Path) -> None:
+    with pytest.raises(ConfigError, match=f"task.max_tokens={longest}: a whole number from 3 to {LONGEST}"):
+        TASKS["intents"](path=str(SENTENCES), max_tokens=longest, encoder=str(encoder))
+
+
+def test_a_tokenizer_without_special_tokens_makes_sentences_of_words_alone(encoder: Path, tmp_path: Path) -> None:
+    shutil.copytree(encoder, tmp_path / "encoder")
+    raw = json.loads((encoder / "tokenizer.json").read_text())
+    (tmp_path / "encoder" / "tokenizer.json").write_text(json.dumps({**raw, "post_processor": None}))
+    task = load_text_task(tmp_path / "encoder")
+    assert task.transfer is not None
+    firsts = task.transfer(0).arrays["input_ids"][:, 0]
+    assert len(firsts.unique()) > 10
+
+
+def test_an_encoder_whose_masks_are_others_is_refused(encoder: Path, tmp_path: Path) -> None:
+    from transformers import DebertaV2Config, DebertaV2Model
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    DebertaV2Model(DebertaV2Config(vocab_size=2000, **sizes)).save_pretrained(tmp_path)
+    shutil.copy(encoder / "tokenizer.json", tmp_path)
+    with pytest.raises(ConfigError, match="is a DeBERTa, which is not supported"):
+        TASKS["intents"](path=str(SENTENCES), max_tokens=LONGEST, encoder=str(tmp_path)).build_teacher()
+
+
 def test_the_used_tokens_are_those_of_the_train_split(sentences: Task) -> None:
     assert sentences.tokens is not None
     ids = set(sentences.train.inputs.arrays["input_ids"].unique().tolist())
-    assert set(sentences.tokens.used) == ids | {sentences.tokens.unknown}
+    assert set(sentences.tokens.used) == ids | {words_of(sentences).token_to_id("[UNK]")}
     assert len(sentences.tokens.used) < sentences.tokens.vocabulary
 
 
@@ -164,6 +213,21 @@ def test_without_a_validation_file_a_stratified_tenth_of_train_serves(tables: di
 def test_a_bad_table_is_named(changes: dict, message: str, tables: dict[str, Path], encoder: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         load_tables(tables, encoder, **changes)
+
+
+def test_classes_are_read_as_they_are_written(tables: dict[str, Path], encoder: Path) -> None:
+    written = tables["train"].read_text().replace(",weather\n", ",None\n").replace(",timer\n", ",01\n")
+    tables["train"].write_text(written)
+    task = load_tables(dict.fromkeys(tables, tables["train"]), encoder)
+    assert {"None", "01"} <= set(json.loads(task.files["labels.json"]))
+
+
+def test_a_sentence_that_stands_twice_is_held_out_twice_or_not_at_all(tables: dict[str, Path], encoder: Path) -> None:
+    head, *rows = tables["train"].read_text().splitlines()
+    tables["train"].write_text("\n".join([head, *rows, *rows]) + "\n")
+    task = load_tables(tables, encoder, validation=None)
+    assert (len(task.train), len(task.validation)) == (576, 64)
+    check_task(task)
 
 
 def test_rows_that_lack_something_are_counted(tables: dict[str, Path], encoder: Path) -> None:

@@ -1,0 +1,19 @@
+"""Batches to evaluate in: of about one length, as many rows as memory allows."""
+
+import torch
+from torch import Tensor
+
+from autoopt.core.inputs import Inputs
+
+ROWS, TOKENS = 500, 16_000  # at most so many in a batch: attention's memory grows with the square of the length
+
+
+def by_length(inputs: Inputs) -> Tensor:
+    """The places of the inputs, the shortest sequence first: batches of one length waste nothing on padding."""
+    return torch.arange(len(inputs)) if inputs.lengths is None else torch.as_tensor(inputs.lengths).argsort(stable=True)
+
+
+def evaluation_batches(inputs: Inputs) -> list[Tensor]:
+    """All places once, in the order of by_length."""
+    longest = 1 if inputs.lengths is None else int(inputs.lengths.max())
+    return list(by_length(inputs).split(max(1, min(ROWS, TOKENS // longest))))
