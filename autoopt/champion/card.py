@@ -3,7 +3,10 @@
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+
+import onnx
 
 from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.kpi import Facts, Kpi, Measurement
@@ -19,6 +22,7 @@ def make_card(
     *,
     task: Task,
     recipe: Recipe,
+    model: Path,
     evaluation: Evaluation,
     kpis: tuple[Kpi, ...],
     facts: Mapping[str, Facts],
@@ -28,7 +32,11 @@ def make_card(
     study: str,
     trial: int,
 ) -> dict[str, Any]:
-    """Every measurement with its unit and the baseline's value beside it, and what is needed to repeat it."""
+    """Every measurement with its unit and the baseline's value beside it, and what is needed to repeat it.
+
+    `model` is the ONNX file: it may take fewer inputs than the task has, where the module does not look at all of them.
+    """
+    graph = onnx.load(model).graph
     return {
         "study": study,
         "trial": trial,
@@ -41,14 +49,13 @@ def make_card(
             "test": len(task.test),
         },
         "inputs": [
-            {"name": name, "shape": _shape(name, array, task), "dtype": str(array.dtype)}
-            for name, array in task.train.inputs[:1].numpy().arrays.items()
+            {"name": found.name, "shape": _shape(found.name, task), "dtype": _dtype(found)} for found in graph.input
         ],
         "input_meaning": task.input_meaning,
         "output": {
-            "name": task.output,
+            "name": graph.output[0].name,
             "shape": ["batch", task.classes],
-            "dtype": "float32",
+            "dtype": _dtype(graph.output[0]),
             "meaning": "argmax over axis 1 is the class" if task.goal.kind == CLASSIFICATION else "the numbers",
         },
         "recipe": recipe.to_dict(),
@@ -75,10 +82,14 @@ def make_card(
     }
 
 
-def _shape(name: str, array: Any, task: Task) -> list[Any]:
+def _shape(name: str, task: Task) -> list[Any]:
     """With the names of the axes that are free."""
     free = ["batch", "length"] if name in task.train.inputs.sequences else ["batch"]
-    return [*free, *array.shape[len(free) :]]
+    return [*free, *task.train.inputs.arrays[name].shape[len(free) :]]
+
+
+def _dtype(value: onnx.ValueInfoProto) -> str:
+    return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
 
 
 def _measured(m: Measurement, facts: Facts) -> dict[str, Any]:

@@ -157,9 +157,11 @@ def _keep(bench: Bench, settings: Settings, work: Path, trial: Trial, standing: 
     """Write the artifact of a trial that has just reached the front, or is the nearest miss."""
     if trial.number not in _worth_keeping(standing) or trial.evaluation is None:
         return
+    model = artifact_path(work, trial.recipe)
     card = make_card(
         task=bench.task,
         recipe=trial.recipe,
+        model=model,
         evaluation=trial.evaluation,
         kpis=settings.kpis,
         facts=FACTS,
@@ -170,7 +172,7 @@ def _keep(bench: Bench, settings: Settings, work: Path, trial: Trial, standing: 
         trial=trial.number,
     )
     folder = artifact.trial_folder(settings.folder, trial.number)
-    artifact.write(folder, artifact_path(work, trial.recipe), trial.recipe, card, bench.task.files)
+    artifact.write(folder, model, trial.recipe, card, bench.task.files)
 
 
 def _worth_keeping(standing: Standing) -> set[int]:

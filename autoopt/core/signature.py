@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-OUTPUT = "logits"
-"""What exported models call their output."""
-
 
 @dataclass(frozen=True)
 class Tokens:

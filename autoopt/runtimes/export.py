@@ -12,9 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from autoopt.core.errors import TrialError, one_line
 from autoopt.core.inputs import Inputs
-from autoopt.core.signature import OUTPUT
 
 OPSET = 17
+OUTPUT = "logits"
 
 
 def export(model: nn.Module, inputs: Inputs, path: Path) -> str:

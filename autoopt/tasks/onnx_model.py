@@ -33,7 +33,6 @@ class OnnxModule(nn.Module):
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.names = [found.name for found in self._session.get_inputs()]
-        self.output = self._session.get_outputs()[0].name
 
     def forward(self, *arrays: Tensor) -> Tensor:
         fed = {name: array.numpy() for name, array in zip(self.names, arrays, strict=True)}
@@ -78,7 +77,6 @@ def onnx_model(
         input_meaning="as the given model takes them",
         data_source=f"{calibration}, {validation}, {test}",
         goal=CLASSES if kind == CLASSIFICATION else NUMBERS,
-        output=module.output,
         trained=True,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from autoopt.core.inputs import Inputs
-from autoopt.core.signature import OUTPUT, Signature, Tokens
+from autoopt.core.signature import Signature, Tokens
 from autoopt.tasks.goal import CLASSES, Goal
 
 
@@ -63,8 +63,6 @@ class Task:
     goal: Goal = CLASSES
     own_students: Mapping[str, Callable[[float], nn.Module]] = field(default_factory=dict)
     """Architectures that the task brings along, besides STUDENTS: `(width) -> module`."""
-    output: str = OUTPUT
-    """What an artifact calls its output."""
     trained: bool = False
     """True where `build_teacher` gives a trained module."""
     fit: Fit | None = None

@@ -46,7 +46,7 @@ def test_a_classifier_of_scikit_learn_becomes_a_task(files: dict[str, str], tmp_
     check_teacher(task, task.build_teacher())
     assert task.build_teacher()(*task.validation.inputs[:7]).shape == (7, 10), "the probabilities, not the labels"
     assert export(task.build_teacher(), task.validation.inputs[:2], tmp_path / "m.onnx") == "given"
-    assert [found.name for found in onnx.load(tmp_path / "m.onnx").graph.output] == ["probabilities"] == [task.output]
+    assert [found.name for found in onnx.load(tmp_path / "m.onnx").graph.output] == ["probabilities"]
     assert set(offered(task.build_teacher())) >= {"int8_static", "int8_dynamic", "none"}
 
 
