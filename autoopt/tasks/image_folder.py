@@ -1,27 +1,30 @@
 """task=image_folder: images in one folder a class, as torchvision's ImageFolder reads them."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from autoopt.core.errors import ConfigError
 from autoopt.tasks.checks import row_digests
 from autoopt.tasks.held_out import hold_out
 from autoopt.tasks.resnet import resnet
 from autoopt.tasks.task import Split, Task, single
+from autoopt.tasks.vision import build_classifier, vision_folder
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"}
 
 
-def image_folder(path: str | None = None, size: int = 64, grey: bool = False) -> Task:
+def image_folder(path: str | None = None, size: int = 64, grey: bool = False, pretrained: str | None = None) -> Task:
     """`path` holds train/CLASS/*.png, test/CLASS/*.png and, or else a tenth of train serves, validation/CLASS/*.png.
 
-    Images are cut to squares and resized to `size` x `size` pixels. The teacher is a ResNet of 1.2 million weights; a
-    model of one's own goes into a task of one's own (task=custom). Raises ConfigError.
+    Images are cut to squares and resized to `size` x `size` pixels. The teacher is a ResNet of 1.2 million weights, or
+    `pretrained`: a classifier of Hugging Face transformers, in a folder or on the hub. Raises ConfigError.
     """
     root = _root(path)
     if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 1024:
@@ -33,15 +36,19 @@ def image_folder(path: str | None = None, size: int = 64, grey: bool = False) ->
     else:
         parts = hold_out(train.targets.numpy(), row_digests(train.inputs), "put images into validation/CLASS")
         train, validation = (Split(train.inputs[rows], train.targets[rows]) for rows in map(torch.from_numpy, parts))
+    channels = 1 if grey else 3
+    build: Callable[[], nn.Module] = partial(resnet, len(classes), channels=channels)
+    if pretrained is not None:
+        build = partial(build_classifier, vision_folder(pretrained), len(classes), size)
     return Task(
         name="image_folder",
         train=train,
         validation=validation,
         test=test,
         classes=len(classes),
-        build_teacher=partial(resnet, len(classes), channels=1 if grey else 3),
+        build_teacher=build,
         students=("cnn", "mlp"),
-        input_meaning=f"float32 (batch, {1 if grey else 3}, {size}, {size}): {'grey' if grey else 'RGB'} pixels / 255",
+        input_meaning=f"float32 (batch, {channels}, {size}, {size}): {'grey' if grey else 'RGB'} pixels / 255",
         data_source=str(root),
         files={"labels.json": (json.dumps(classes, ensure_ascii=False) + "\n").encode()},
     )

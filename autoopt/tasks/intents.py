@@ -13,7 +13,7 @@ FILE = "data_full.json"
 KEYS = ("train", "val", "test")
 
 
-def intents(path: str | None = None, max_tokens: int = 32, encoder: str | None = None) -> Task:
+def intents(path: str | None = None, max_tokens: int = 32, pretrained: str | None = None) -> Task:
     """150 intents: 15,000 train, 3,000 validation, 4,500 test; those out of scope are left out.
 
     `path`: a file of data_full.json's format, or the folder that holds it; None: downloaded once into the user's cache.
@@ -23,7 +23,7 @@ def intents(path: str | None = None, max_tokens: int = 32, encoder: str | None =
     return text_task(
         "intents",
         parts,
-        encoder=encoder,
+        pretrained=pretrained,
         max_tokens=max_tokens,
         source="CLINC150 (Larson et al. 2019), clinc/oos-eval, CC BY 3.0" if path is None else str(path),
     )

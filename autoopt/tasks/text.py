@@ -78,12 +78,12 @@ class Tokenizer:
         return Inputs({INPUT: padded}, lengths, (INPUT,))
 
 
-def text_task(name: str, parts: Sequence[Sentences], *, encoder: str | None, max_tokens: int, source: str) -> Task:
+def text_task(name: str, parts: Sequence[Sentences], *, pretrained: str | None, max_tokens: int, source: str) -> Task:
     """`parts`: train, validation, test. Raises ConfigError where a part is empty or has classes that train lacks."""
     names = sorted(set(parts[0].labels))
     for part, kind in zip(parts, ("train", "validation", "test"), strict=True):
         _check(part, kind, names)
-    folder = encoder_folder(encoder)
+    folder = encoder_folder(pretrained)
     _check_longest(max_tokens, folder)
     tokenizer = Tokenizer(folder / "tokenizer.json", max_tokens)
     encoded = [tokenizer.encode(part.texts) for part in parts]

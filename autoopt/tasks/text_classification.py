@@ -23,7 +23,7 @@ def text_classification(
     text: str = "text",
     label: str = "label",
     max_tokens: int = 64,
-    encoder: str | None = None,
+    pretrained: str | None = None,
 ) -> Task:
     """`text` and `label` are names of columns. Without `validation` a tenth of train serves, stratified by class."""
     found = {name: _read(name, path, text, label) for name, path in (("train", train), ("test", test))}
@@ -36,7 +36,7 @@ def text_classification(
     return text_task(
         "text_classification",
         [found[name] for name in ("train", "validation", "test")],
-        encoder=encoder,
+        pretrained=pretrained,
         max_tokens=max_tokens,
         source=f"{train}, {validation or 'a tenth of it'}, {test}",
     )

@@ -1,5 +1,6 @@
 """Folders of images: generated ones, and digits as the real small set."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
 from autoopt.core.errors import ConfigError
+from autoopt.pruning import METHODS
+from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes.export import export
 from autoopt.tasks import TASKS
 from autoopt.tasks.checks import check_task
 from autoopt.training.loop import Hooks, module_quality
@@ -68,6 +73,55 @@ def test_sixteen_bits_a_pixel_keep_their_shades(tmp_path: Path) -> None:
 def test_a_folder_that_is_hidden_is_no_class(colours: Path) -> None:
     (colours / "test" / ".ipynb_checkpoints").mkdir()
     assert load(colours, size=16).classes == 2
+
+
+@pytest.fixture
+def pretrained(tmp_path: Path) -> Path:
+    """A residual network of five classes, as transformers saves one."""
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    sizes = {"embedding_size": 16, "hidden_sizes": [16, 32], "depths": [1, 1], "layer_type": "basic"}
+    torch.manual_seed(0)
+    folder = tmp_path / "pretrained"
+    ResNetForImageClassification(ResNetConfig(num_labels=5, **sizes)).save_pretrained(folder)
+    means = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.1]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(means))
+    return folder
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_pretrained_classifier_is_fine_tuned_pruned_and_exported(
+    grey: bool, colours: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    task = load(colours, size=16, grey=grey, pretrained=str(pretrained))
+    teacher = task.build_teacher().eval()
+    images = next(iter(task.train.inputs))
+    with torch.no_grad():
+        normal = (images - torch.tensor([0.5, 0.4, 0.3]).reshape(3, 1, 1)) / torch.tensor([0.2, 0.2, 0.1]).reshape(
+            3, 1, 1
+        )
+        assert torch.equal(teacher(images), teacher.model(pixel_values=normal).logits)
+    stem = load_file(pretrained / "model.safetensors")["resnet.embedder.embedder.convolution.weight"]
+    assert torch.equal(teacher.state_dict()["model.resnet.embedder.embedder.convolution.weight"], stem), "pretrained"
+    options = TeacherOptions(epochs=8, learning_rate=1e-2, batch_size=12)
+    trained = load_teacher(task, options, tmp_path, 0, Hooks())
+    if not grey:
+        assert module_quality(trained, task.test) == 1.0
+    pruned = METHODS["structured_magnitude"].prune(trained, task.train.inputs[:8], task.train.targets[:8], 0.5).model
+    export(pruned, task.test.inputs[:2], tmp_path / "m.onnx")
+    assert RUNTIMES["onnxruntime"](tmp_path / "m.onnx", 1)(task.test.inputs[:1].numpy()).shape == (1, 2)
+
+
+def test_what_is_no_classifier_or_takes_another_size_is_told(colours: Path, tmp_path: Path) -> None:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="is no image classifier that transformers can load"):
+        load(colours, pretrained=str(tmp_path / "empty")).build_teacher()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    ViTForImageClassification(ViTConfig(image_size=32, patch_size=8, **sizes)).save_pretrained(tmp_path / "vit")
+    with pytest.raises(ConfigError, match=r"task.size=64: .* takes images of 32: type task.size=32"):
+        load(colours, pretrained=str(tmp_path / "vit")).build_teacher()
 
 
 def test_a_validation_folder_serves_where_it_is(colours: Path) -> None:

@@ -58,7 +58,7 @@ def test_the_same_sentence_in_two_splits_is_seen_whatever_the_padding(sentences:
 @pytest.mark.parametrize("longest", [2, 0, True, "many", LONGEST + 1])
 def test_a_length_that_the_encoder_does_not_take_is_refused(longest: object, encoder: Path) -> None:
     with pytest.raises(ConfigError, match=f"task.max_tokens={longest}: a whole number from 3 to {LONGEST}"):
-        TASKS["intents"](path=str(SENTENCES), max_tokens=longest, encoder=str(encoder))
+        TASKS["intents"](path=str(SENTENCES), max_tokens=longest, pretrained=str(encoder))
 
 
 def test_a_tokenizer_without_special_tokens_makes_sentences_of_words_alone(encoder: Path, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_an_encoder_whose_masks_are_others_is_refused(encoder: Path, tmp_path: P
     DebertaV2Model(DebertaV2Config(vocab_size=2000, **sizes)).save_pretrained(tmp_path)
     shutil.copy(encoder / "tokenizer.json", tmp_path)
     with pytest.raises(ConfigError, match="is a DeBERTa, which is not supported"):
-        TASKS["intents"](path=str(SENTENCES), max_tokens=LONGEST, encoder=str(tmp_path)).build_teacher()
+        TASKS["intents"](path=str(SENTENCES), max_tokens=LONGEST, pretrained=str(tmp_path)).build_teacher()
 
 
 def test_the_used_tokens_are_those_of_the_train_split(sentences: Task) -> None:
@@ -157,7 +157,7 @@ def test_without_file_and_network_both_ways_are_named(monkeypatch: pytest.Monkey
 def test_a_folder_without_an_encoder_says_so(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match="teacher.model"):
-        TASKS["intents"](path=str(SENTENCES), encoder=str(tmp_path))
+        TASKS["intents"](path=str(SENTENCES), pretrained=str(tmp_path))
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def load_tables(tables: dict[str, Path], encoder: Path, **changes: object) -> Ta
         "text": "utterance",
         "label": "intent",
         "max_tokens": LONGEST,
-        "encoder": str(encoder),
+        "pretrained": str(encoder),
         **changes,
     }
     return TASKS["text_classification"](**options)
