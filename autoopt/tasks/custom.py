@@ -190,8 +190,11 @@ def _goal(user: UserTask) -> Goal:
 
 def _source(function: Callable[..., Any]) -> str:
     """A fingerprint of the text of a function's module: another one may train another teacher."""
-    try:
-        text = f"{function.__qualname__} {inspect.getsource(inspect.getmodule(function) or function)}"
-    except (OSError, TypeError):
-        text = repr(function)
+    text = function.__qualname__
+    for source in (inspect.getmodule(function), function):  # a notebook's cells have no module's text
+        try:
+            text += inspect.getsource(source)  # type: ignore[arg-type]
+            break
+        except (OSError, TypeError):
+            continue
     return hashlib.sha256(text.encode()).hexdigest()[:16]
