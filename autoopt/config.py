@@ -210,7 +210,7 @@ def _rules(raw: Mapping[str, Any]) -> Rules:
 
 def _task_options(task: str, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The keys that the task's function takes; their values are checked there."""
-    return _options("task", task, TASKS[task], raw, given="encoder")
+    return _options("task", task, TASKS[task], raw, given="pretrained")
 
 
 def _options(section: str, name: str, member: Callable[..., Any], raw: Mapping[str, Any], given: str) -> dict[str, Any]:
