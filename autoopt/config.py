@@ -13,6 +13,7 @@ from autoopt.compose import compose_config, conf_dir
 from autoopt.config_space import read_space
 from autoopt.core.checks import number, whole
 from autoopt.core.errors import ConfigError
+from autoopt.core.exam import RULES, ExamRules
 from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.lookup import lookup, suggestion
 from autoopt.core.space import Space
@@ -43,6 +44,7 @@ class Settings:
     sampler_options: Mapping[str, Any]
     budget: Budget
     rules: Rules
+    exam: ExamRules
     runtime: str
     runtime_threads: int
     measuring: Options
@@ -94,6 +96,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         sampler_options=_sampler_options(sampler),
         budget=_budget(_section(raw, "budget")),
         rules=_rules(_section(raw, "search")),
+        exam=_exam(_section(raw, "exam")),
         runtime=runtime["name"],
         runtime_threads=whole("runtime.threads", runtime.get("threads"), 1),
         measuring=Options(
@@ -113,6 +116,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "teacher": tuple(field.name for field in fields(TeacherOptions)),
     "budget": tuple(field.name for field in fields(Budget)),
     "search": tuple(field.name for field in fields(Rules)),
+    "exam": tuple(field.name for field in fields(ExamRules)),
     "runtime": ("name", "threads", "blocks", "calls", "clients"),
     "tracking": ("name", "uri"),
 }
@@ -125,6 +129,7 @@ SECTIONS = (
     "sampler",
     "budget",
     "search",
+    "exam",
     "runtime",
     "tracking",
     "experiment",
@@ -206,6 +211,12 @@ def _rules(raw: Mapping[str, Any]) -> Rules:
         if key != "margin" and not isinstance(value, bool):
             raise ConfigError(f"search.{key}={value!r}: true or false is allowed")
     return Rules(**{**raw, "margin": number("search.margin", raw.get("margin"), above_zero=False)})
+
+
+def _exam(raw: Mapping[str, Any]) -> ExamRules:
+    if raw.get("rule") not in RULES:
+        raise ConfigError(f"exam.rule={raw.get('rule')}: {' or '.join(RULES)} is allowed")
+    return ExamRules(raw["rule"], whole("exam.finalists", raw.get("finalists"), 1))
 
 
 def _task_options(task: str, raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,29 +1,56 @@
 """The champion's folder."""
 
+import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from optuna import Study
 
 from autoopt.champion.exam import final_exam
+from autoopt.champion.fresh import measure_fresh
 from autoopt.core import artifact
 from autoopt.core.errors import ArtifactError
+from autoopt.core.exam import ExamRules
 from autoopt.core.kpi import Kpi
 from autoopt.core.trial import Trial
 from autoopt.pipeline import Bench
 
+CHAMPION = "champion"
 
-def crown(folder: Path, study: Study, trial: Trial, bench: Bench, kpis: tuple[Kpi, ...]) -> Path:
-    """Take the trial's final exam if it was not taken, and write `folder`/champion: its artifact, the exam on the card.
 
-    A champion folder that is there and whole is left alone.
+def crown(
+    folder: Path, study: Study, front: Sequence[Trial], bench: Bench, kpis: tuple[Kpi, ...], rules: ExamRules
+) -> Path | None:
+    """Have the finalists take their exams until one passes, and write `folder`/champion: its artifact, the exam on the
+    card. None where none passes: then a champion of an earlier session, which is not the best any more, goes.
     """
-    source, target = artifact.trial_folder(folder, trial.number), folder / "champion"
-    model = source / artifact.MODEL
-    test = final_exam(study, trial.number, model, bench.baseline_path, bench.task, kpis, bench.open_session)
-    card = {**artifact.verify(source), "test": test}
+    for trial in front[: rules.finalists]:
+        source = artifact.trial_folder(folder, trial.number)
+        model = source / artifact.MODEL
+        again = partial(
+            measure_fresh,
+            model,
+            bench.baseline_path,
+            bench.task.validation.inputs.numpy(),
+            runtime=bench.conditions["runtime"],
+            threads=bench.conditions["threads"],
+            options=bench.measuring,
+        )
+        test = final_exam(
+            study, trial.number, model, bench.baseline_path, bench.task, kpis, rules.rule, bench.open_session, again
+        )
+        if test["passed"]:
+            return _write(folder / CHAMPION, source, trial, {**artifact.verify(source), "test": test}, bench)
+    shutil.rmtree(folder / CHAMPION, ignore_errors=True)
+    return None
+
+
+def _write(target: Path, source: Path, trial: Trial, card: dict[str, object], bench: Bench) -> Path:
+    """A champion folder that is there and whole is left alone."""
     try:
         if artifact.verify(target) == card:
             return target
     except ArtifactError:
         pass  # none yet, or another trial's, half written
-    return artifact.write(target, model, trial.recipe, card, bench.task.files)
+    return artifact.write(target, source / artifact.MODEL, trial.recipe, card, bench.task.files)

@@ -8,7 +8,7 @@ from pathlib import Path
 from optuna import Study
 from rich.console import Console
 
-from autoopt.champion.exam import taken_exam
+from autoopt.champion.exam import taken_exams
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.kpi import Kpi
@@ -35,7 +35,8 @@ def read_outcome(settings: Settings, study: Study, kpis: tuple[Kpi, ...]) -> Out
         standing=now,
         kpis=kpis,
         facts=FACTS,
-        test=taken_exam(study, now.front[0].number) if now.front else None,
+        exams=taken_exams(study),
+        finalists=settings.exam.finalists,
         stopped_by=ended.stopped_by,
         seconds=ended.searched_s,
         between_trials=ended.seconds,

@@ -101,7 +101,7 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any) 
     """Champion, report, MLflow's last word, and what the terminal says."""
     front = read_outcome(settings, study, settings.kpis).standing.front
     if front:
-        crown(settings.folder, study, front[0], bench, settings.kpis)
+        crown(settings.folder, study, front, bench, settings.kpis, settings.exam)
     outcome = read_outcome(settings, study, settings.kpis)
     files = [*write_report(outcome), settings.folder / "config.yaml"]
     hints = []
@@ -115,8 +115,8 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any) 
         hints.append("the space is exhausted: every recipe that was proposed had been evaluated before")
     if outcome.stopped_by == "interrupt":
         hints.append("stopped before its end: the same command goes on")
-    if outcome.test is not None and not outcome.test["passed"]:
-        hints.append("do not ship the champion: its exam failed. Other candidates on the front are in trials/")
+    if outcome.failed and outcome.champion is None:
+        hints.append("nothing to ship: type exam.finalists=N to examine more of the front, or search on")
     log.info("stopped by %s after %d trials", outcome.stopped_by, len(outcome.standing.trials))
     tell(outcome, hints=hints)
 

@@ -21,6 +21,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "seconds_by_stage": {stage: round(seconds, 3) for stage, seconds in outcome.seconds_by_stage().items()},
         "hypervolume": standing.hypervolume,
         "champion": champion and {**describe(champion, outcome.kpis), "test": outcome.test, "path": path},
+        "exams": {str(number): dict(exam) for number, exam in sorted(outcome.exams.items())},
         "nearest_miss": miss and {**describe(miss, outcome.kpis), "blocking": miss.blocking(outcome.kpis)},
         "outputs": str(outcome.folder.parent),
     }

@@ -10,17 +10,21 @@ from autoopt.core.kpi import Facts, Kpi
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Trial
 
+UNTAKEN: Mapping[str, Any] = {"passed": True}
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """`facts` are those of the measurements; `test` is the champion's final exam, None where it was not taken (yet)."""
+    """`facts` are those of the measurements; `exams` those that were taken, by trial."""
 
     study: str
     folder: Path
     standing: Standing
     kpis: tuple[Kpi, ...]
     facts: Mapping[str, Facts]
-    test: Mapping[str, Any] | None
+    exams: Mapping[int, Mapping[str, Any]]
+    finalists: int
+    """How many trials of the front may take one."""
     stopped_by: str | None
     """None while the search runs, or after a kill."""
     seconds: float
@@ -36,4 +40,17 @@ class Outcome:
 
     @property
     def champion(self) -> Trial | None:
-        return self.standing.front[0] if self.standing.front else None
+        """The first of the finalists that has not failed its exam; None where there is none."""
+        left = (t for t in self.standing.front[: self.finalists] if self.exams.get(t.number, UNTAKEN)["passed"])
+        return next(left, None)
+
+    @property
+    def test(self) -> Mapping[str, Any] | None:
+        """The champion's exam, None where it was not taken yet."""
+        return self.exams.get(self.champion.number) if self.champion else None
+
+    @property
+    def failed(self) -> tuple[Trial, ...]:
+        """The finalists that failed, the best first."""
+        front = self.standing.front[: self.finalists]
+        return tuple(t for t in front if not self.exams.get(t.number, UNTAKEN)["passed"])

@@ -1,12 +1,14 @@
 """Numbers and recipes in words: one home for how the terminal, the page and MLflow's note say things."""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from autoopt.core.errors import STRUCTURE
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.standing import Standing
-from autoopt.core.trial import COMPLETE, SCREENED
+from autoopt.core.trial import COMPLETE, SCREENED, Trial
 from autoopt.report.outcome import Outcome
 
 
@@ -77,6 +79,8 @@ def verdict(outcome: Outcome) -> str:
         measurements, facts = champion.measurements, outcome.facts
         gains = ", ".join(f"{kpi.name} {_gain(measurements[kpi.name], facts[kpi.name])}" for kpi in outcome.kpis)
         return f"Trial {champion.number} is the champion ({recipe_line(champion.recipe)}): {gains}; {_exam(outcome)}."
+    if outcome.failed:
+        return f"No champion: of the front, {'; '.join(_failure(outcome, trial) for trial in outcome.failed)}."
     if outcome.standing.feasible:
         return "Some trials meet every bound, but none beats the baseline on any objective: no champion."
     if miss is None:
@@ -145,8 +149,21 @@ def _exam(outcome: Outcome) -> str:
     test = outcome.test
     if test is None:
         return "its final exam is not taken yet"
-    drop = f"{100 * test['value']:.2f}% against the baseline's {100 * test['baseline']:.2f}%"
-    return f"final exam on the test split {'passed' if test['passed'] else 'FAILED'}, {test['quality']} {drop}"
+    before = "".join(f"; before it, {_failure(outcome, trial)}" for trial in outcome.failed)
+    return f"final exam on the test split passed, {_scores(test)}{before}"
+
+
+def _failure(outcome: Outcome, trial: Trial) -> str:
+    test = outcome.exams[trial.number]
+    return f"trial {trial.number} failed its exam by {', '.join(test['broken'])} ({_scores(test)})"
+
+
+def _scores(test: Mapping[str, Any]) -> str:
+    """The quality of both on the test split, and the interval of the drop: a share in percent and points."""
+    scale, percent, unit = (100, "%", " points") if test["quality"] == "accuracy" else (1, "", "")
+    low, high = (scale * limit for limit in test["drop_95"])
+    scores = f"{scale * test['value']:.2f}{percent} against the baseline's {scale * test['baseline']:.2f}{percent}"
+    return f"{test['quality']} {scores}, a drop of {scale * test['drop']:.2f}{unit} (95%: {low:.2f} to {high:.2f})"
 
 
 def _gain(m: Measurement, facts: Facts) -> str:

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from autoopt.champion.exam import final_exam
-from autoopt.core.kpi import Kpi
+from autoopt.core.kpi import Kpi, Measurement
 from autoopt.runtimes import RUNTIMES
 from autoopt.tasks import Task
 from tests.search.table import begin
@@ -33,8 +33,14 @@ class Opener:
         return lambda inputs: -session(inputs) if rng.random() < self._wrong else session(inputs)
 
 
-def take(opener: Opener, digits: Task, exported: dict[str, Path], study: object) -> dict:
-    return final_exam(study, 4, exported["mlp"], exported["cnn"], digits, KPIS, opener)  # type: ignore[arg-type]
+def take(
+    opener: Opener, digits: Task, exported: dict[str, Path], study: object, *, rule: str = "point", p95: float = 0.4
+) -> dict:
+    def again() -> dict[str, Measurement]:
+        return {"latency_p95_ms": Measurement(p95, 1.0, spread=0.05)}
+
+    models = exported["mlp"], exported["cnn"]
+    return final_exam(study, 4, *models, digits, KPIS, rule, opener, again)  # type: ignore[arg-type]
 
 
 def test_it_is_scored_on_the_test_split(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
@@ -44,6 +50,32 @@ def test_it_is_scored_on_the_test_split(digits: Task, exported: dict[str, Path],
     assert result["drop"] == pytest.approx(result["baseline"] - result["value"])
     assert result["size"] == len(digits.test)
     assert result["passed"] == (result["drop"] <= 0.02)
+    low, high = result["drop_95"]
+    assert low <= result["drop"] <= high
+    assert result["accuracy_95"][0] < result["value"] < result["accuracy_95"][1]
+    assert 0 < result["mcnemar_p"] <= 1
+    assert result["fresh"]["latency_p95_ms"] == {"value": 0.4, "baseline": 1.0, "ratio": 0.4}
+
+
+@pytest.mark.parametrize("drop", [0.005, 0.03])
+def test_the_upper_limit_of_the_drop_decides_unless_told_otherwise(
+    drop: float, digits: Task, exported: dict[str, Path], tmp_path: Path
+) -> None:
+    """300 rows do not tell a drop of half a point from one of two points: the default does not let it pass."""
+    opened = Opener(wrong=drop)
+    points = take(opened, digits, exported, begin(tmp_path / "a"), rule="point")
+    upper = take(Opener(wrong=drop), digits, exported, begin(tmp_path / "b"), rule="upper_limit")
+    assert points["drop_95"] == upper["drop_95"]
+    assert points["passed"] == (points["drop"] <= 0.02)
+    assert upper["passed"] == (upper["drop_95"][1] <= 0.02)
+
+
+def test_speed_in_a_fresh_process_may_fail_it(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+    within_spread = take(Opener(), digits, exported, begin(tmp_path / "a"), p95=0.54)
+    assert "latency_p95_ms" not in str(within_spread["broken"])
+    slow = take(Opener(), digits, exported, begin(tmp_path / "b"), p95=0.56)
+    assert "latency_p95_ms.max_ratio in a fresh process" in slow["broken"]
+    assert not slow["passed"]
 
 
 def test_a_drop_beyond_the_bound_fails_and_is_named(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from autoopt.report.words import bound, early_ends, measured, recipe_line, time_
 from tests.search.table import KPIS
 
 FACTS = {"accuracy": Facts("share", True, ""), "latency_p95_ms": Facts("ms", False, "")}
-TEST = {"quality": "accuracy", "value": 0.93, "baseline": 0.95, "passed": True, "size": 300}
+TEST = {"quality": "accuracy", "value": 0.93, "baseline": 0.95, "drop": 0.02, "drop_95": [0.004, 0.037], "size": 300}
+PASSED = {**TEST, "passed": True, "broken": []}
+FAILED_EXAM = {**TEST, "passed": False, "broken": ["accuracy.max_drop"]}
 
 
 def trial(number: int, accuracy: float, latency: float, **fields: object) -> Trial:
@@ -37,9 +39,13 @@ FAILURE = Trial(3, FAILED, Recipe("mlp", "none", "none"), reason="the loss becam
 
 
 def outcome(
-    *trials: Trial, folder: Path = Path("/o/s"), test: dict | None = TEST, kpis: tuple[Kpi, ...] = KPIS
+    *trials: Trial,
+    folder: Path = Path("/o/s"),
+    exams: dict[int, dict] | None = None,
+    kpis: tuple[Kpi, ...] = KPIS,
 ) -> Outcome:
-    return Outcome("<s>", folder, standing(trials, kpis), kpis, FACTS, test, "trials", 12.5, {"log": 0.3})
+    taken = {1: PASSED} if exams is None else exams
+    return Outcome("<s>", folder, standing(trials, kpis), kpis, FACTS, taken, 2, "trials", 12.5, {"log": 0.3})
 
 
 @pytest.fixture
@@ -49,7 +55,7 @@ def good() -> Outcome:
 
 @pytest.fixture
 def infeasible() -> Outcome:
-    return outcome(trial(0, 0.95, 2.0), trial(1, 0.6, 0.5), test=None)
+    return outcome(trial(0, 0.95, 2.0), trial(1, 0.6, 0.5), exams={})
 
 
 def rendered(at: Outcome) -> str:
@@ -75,7 +81,8 @@ def test_the_document_has_the_promised_keys(good: Outcome) -> None:
     assert json.loads(json.dumps(made)) == made
     assert list(made) == [
         *("study", "stopped_by", "trials", "siblings", "complete", "screened", "failed", "feasible", "seconds"),
-        *("seconds_to_first_feasible", "seconds_by_stage", "hypervolume", "champion", "nearest_miss", "outputs"),
+        *("seconds_to_first_feasible", "seconds_by_stage", "hypervolume", "champion", "exams"),
+        *("nearest_miss", "outputs"),
     ]
     assert (made["trials"], made["complete"], made["failed"], made["feasible"]) == (4, 3, 1, 2)
     assert made["seconds_to_first_feasible"] == 1
@@ -96,7 +103,11 @@ def test_the_page_is_one_file_that_says_who_won(good: Outcome, tmp_path: Path) -
     text = page(good, front_plot(good, tmp_path / "front.png"))
     assert "<h1>&lt;s&gt;</h1>" in text
     assert "Trial 1 is the champion" in text
-    assert "final exam on the test split passed, accuracy 93.00% against the baseline&#x27;s 95.00%" in text
+    assert (
+        "final exam on the test split passed, accuracy 93.00% against the baseline&#x27;s 95.00%, a drop of 2.00 points"
+        in text
+    )
+    assert "a drop of 2.00 points (95%: 0.40 to 3.70)" in text
     assert "the loss became &lt;nan&gt;" in text
     assert "data:image/png;base64," in text
     assert "train</td><td>9.0 s</td><td>72.0%" in text
@@ -145,15 +156,23 @@ def test_screened_trials_are_counted_by_what_screened_them(good: Outcome, tmp_pa
 
 def test_the_verdict_covers_every_case(good: Outcome, infeasible: Outcome) -> None:
     assert "final exam on the test split passed" in verdict(good)
-    assert "final exam on the test split FAILED" in verdict(replace(good, test={**TEST, "passed": False}))
-    assert "not taken yet" in verdict(replace(good, test=None))
+    assert "not taken yet" in verdict(replace(good, exams={}))
+    second = verdict(replace(good, exams={1: FAILED_EXAM, 2: PASSED}))
+    assert second.startswith("Trial 2 is the champion")
+    assert "before it, trial 1 failed its exam by accuracy.max_drop (accuracy 93.00% against" in second
+    none = replace(good, exams={1: FAILED_EXAM, 2: FAILED_EXAM})
+    assert verdict(none).startswith("No champion: of the front, trial 1 failed its exam by accuracy.max_drop")
+    assert document(none)["champion"] is None
+    assert set(document(none)["exams"]) == {"1", "2"}
+    number = {**PASSED, "quality": "r2", "value": 0.8, "baseline": 0.9}
+    assert "r2 0.80 against the baseline's 0.90, a drop of 0.02" in verdict(replace(good, exams={1: number}))
     assert verdict(infeasible).endswith("blocked by accuracy.")
     assert verdict(outcome(trial(0, 0.95, 2.0))) == "No trial beyond the baseline is complete yet."
     recipe = Recipe("cnn", "none", "none", width=2.0)
     broken = [
         Trial(n, SCREENED, recipe, screened_at(latency), f"p95 is {latency}") for n, latency in ((4, 1.9), (5, 1.2))
     ]
-    assert verdict(outcome(trial(0, 0.95, 2.0), FAILURE, *broken, test=None)) == (
+    assert verdict(outcome(trial(0, 0.95, 2.0), FAILURE, *broken, exams={})) == (
         "No trial beyond the baseline came to its end: 1 failed, 2 screened by its structure. "
         "kpis.latency_p95_ms.max_ratio=0.5 stopped 2, the nearest at 0.6x (trial 5, cnn x2 · fp32)."
     )

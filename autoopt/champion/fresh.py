@@ -1,0 +1,97 @@
+"""Speed, measured again in a fresh process: what a search of hours has left in this one must not decide."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from autoopt.core.errors import TrialError
+from autoopt.core.inputs import Inputs
+from autoopt.core.kpi import Measurement
+from autoopt.core.metric import Metric
+from autoopt.measurements import Options, Subject
+from autoopt.measurements.latency import latency
+from autoopt.measurements.throughput import throughput
+from autoopt.runtimes import RUNTIMES
+
+ROWS, LENGTHS, SEQUENCES = "row ", "lengths", "sequences"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the other process is told, as plain JSON values."""
+
+    model: str
+    baseline: str
+    inputs: str
+    runtime: str
+    threads: int
+    options: Mapping[str, Any]
+
+
+def measure_fresh(
+    model: Path, baseline: Path, inputs: Inputs, *, runtime: str, threads: int, options: Options
+) -> dict[str, Measurement]:
+    """latency_p50_ms, latency_p95_ms and throughput_qps of a model beside the baseline, on `inputs` (numpy arrays).
+
+    Raises TrialError where the process does not come to its end.
+    """
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "inputs.npz"
+        _save(inputs, file)
+        order = Order(str(model), str(baseline), str(file), runtime, threads, asdict(options))
+        done = subprocess.run(
+            [sys.executable, "-m", "autoopt.champion.fresh", json.dumps(asdict(order))],
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode:
+        reason = (done.stderr.splitlines() or ["no reason given"])[-1]
+        raise TrialError(f"measuring in a fresh process failed: {reason[:500]}")
+    return {name: Measurement(*numbers) for name, numbers in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+def main(order: Order) -> None:
+    """Prints the measurements as JSON."""
+    inputs = _load(Path(order.inputs))
+    sessions = [RUNTIMES[order.runtime](Path(path), order.threads) for path in (order.model, order.baseline)]
+    subject = Subject(
+        path=Path(order.model),
+        float_path=Path(order.model),
+        session=sessions[0],
+        baseline_path=Path(order.baseline),
+        baseline_session=sessions[1],
+        inputs=inputs,
+        targets=np.zeros(len(inputs)),
+        metric=Metric("", lambda outputs, targets: 0.0),
+        baseline_outputs=np.zeros((len(inputs), 1)),
+        options=Options(**order.options),
+    )
+    found = latency(subject) | throughput(subject)
+    print(json.dumps({name: measured.to_list() for name, measured in found.items()}))
+
+
+def _save(inputs: Inputs, file: Path) -> None:
+    arrays: dict[str, Any] = {ROWS + name: array for name, array in inputs.arrays.items()}
+    arrays[SEQUENCES] = np.array(inputs.sequences, dtype=str)
+    if inputs.lengths is not None:
+        arrays[LENGTHS] = inputs.lengths
+    np.savez(file, **arrays)
+
+
+def _load(file: Path) -> Inputs:
+    with np.load(file, allow_pickle=False) as found:
+        arrays = {name.removeprefix(ROWS): found[name] for name in found.files if name.startswith(ROWS)}
+        return Inputs(arrays, found[LENGTHS] if LENGTHS in found.files else None, tuple(map(str, found[SEQUENCES])))
+
+
+if __name__ == "__main__":
+    main(Order(**json.loads(sys.argv[1])))

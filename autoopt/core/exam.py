@@ -1,0 +1,15 @@
+"""The rules of the final exam."""
+
+from dataclasses import dataclass
+
+UPPER_LIMIT, POINT = RULES = ("upper_limit", "point")
+
+
+@dataclass(frozen=True)
+class ExamRules:
+    """`rule` 'upper_limit': the quality bounds must hold at the far end of the drop's 95% interval; 'point': where it
+    was measured. At most `finalists` trials of the front take the exam, the best `kpi_score` first, until one passes.
+    """
+
+    rule: str = UPPER_LIMIT
+    finalists: int = 3

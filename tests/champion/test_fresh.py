@@ -1,0 +1,40 @@
+"""Speed is measured again in a process of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from autoopt.champion.fresh import _load, _save, measure_fresh
+from autoopt.core.errors import TrialError
+from autoopt.measurements import Options
+from autoopt.tasks import Task
+
+OPTIONS = Options(blocks=4, calls=10, slices=1)
+
+
+def test_it_gives_what_the_measurements_give(digits: Task, exported: dict[str, Path]) -> None:
+    inputs = digits.validation.inputs.numpy()
+    how = {"runtime": "onnxruntime", "threads": 1, "options": OPTIONS}
+    found = measure_fresh(exported["mlp"], exported["cnn"], inputs, **how)
+    assert set(found) == {"latency_p50_ms", "latency_p95_ms", "throughput_qps"}
+    assert all(m.value > 0 and m.baseline > 0 for m in found.values())
+
+
+def test_what_goes_wrong_there_is_told_here(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    inputs = digits.validation.inputs.numpy()
+    with pytest.raises(TrialError, match="measuring in a fresh process failed: .*cannot load the model"):
+        measure_fresh(
+            tmp_path / "broken.onnx", exported["cnn"], inputs, runtime="onnxruntime", threads=1, options=OPTIONS
+        )
+
+
+def test_sentences_keep_their_lengths_on_the_way(sentences: Task, tmp_path: Path) -> None:
+    inputs = sentences.validation.inputs.numpy()
+    _save(inputs, tmp_path / "inputs.npz")
+    found = _load(tmp_path / "inputs.npz")
+    assert found.sequences == inputs.sequences
+    assert (found.lengths == inputs.lengths).all()
+    for name, array in inputs.arrays.items():
+        assert (found.arrays[name] == array).all()
+        assert (found[:1].arrays[name] == inputs[:1].arrays[name]).all()
