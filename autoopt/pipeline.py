@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from autoopt.core.errors import foreign
+from autoopt.core.errors import TrialError, foreign
 from autoopt.core.kpi import Measurements
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import Options, Subject
 from autoopt.pruning import METHODS, Pruned
-from autoopt.quantization import SCHEMES, Plan, optimized
+from autoopt.quantization import SCHEMES, Plan, has_low_bits, optimized
 from autoopt.runtimes import Session
 from autoopt.runtimes.template import GRAPH, is_template
 from autoopt.structures import export_into, measure_structure, measure_weights, open_structure
@@ -178,7 +178,10 @@ def quantize(recipe: Recipe, task: Task, source: Path, target: Path, inputs: int
     chosen = task.train.inputs[spread(len(task.train), inputs)].numpy()
     plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float)
     with foreign(recipe.quantization), optimized(source, recipe.graph_optimization) as graph:
-        return SCHEMES[recipe.quantization].quantize(graph, target, plan)
+        found = SCHEMES[recipe.quantization].quantize(graph, target, plan)
+    if recipe.quantization != "none" and not has_low_bits(target):
+        raise TrialError(f"{recipe.quantization} changes nothing in this model")
+    return found
 
 
 def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:

@@ -13,6 +13,7 @@ from autoopt import pipeline
 from autoopt.commands.bench import make_bench
 from autoopt.config import load_settings
 from autoopt.core.errors import Screened, TrialError
+from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurements
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.trial import COMPLETE, Draft, Trial
@@ -20,6 +21,7 @@ from autoopt.measurements import FACTS, Subject
 from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial
 from autoopt.quantization import SCHEMES
 from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes.export import export
 from autoopt.tasks import Split, Task
 from autoopt.training.loop import Hooks
 
@@ -59,21 +61,36 @@ def test_sentences_run_the_whole_way(recipe: Recipe, sentences: Task, tmp_path: 
 
 
 def test_a_scheme_is_calibrated_on_rows_of_the_whole_train_split(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, exported: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files are often sorted by class: their beginning is one of them."""
     order = bench.task.train.targets.argsort()
     train = Split(bench.task.train.inputs[order], bench.task.train.targets[order])
     plans = []
-    row = replace(SCHEMES["int8_static"], quantize=lambda source, target, plan: plans.append(plan) or {})
+    plain = SCHEMES["int8_static"]
+    row = replace(
+        plain, quantize=lambda source, target, plan: plans.append(plan) or plain.quantize(source, target, plan)
+    )
     monkeypatch.setitem(SCHEMES, "int8_static", row)
-    pipeline.quantize(RECIPE, replace(bench.task, train=train), tmp_path / "a", tmp_path / "b", 64)
+    pipeline.quantize(RECIPE, replace(bench.task, train=train), exported["cnn"], tmp_path / "q.onnx", 64)
     chosen = {row.tobytes() for row in next(iter(plans[0].inputs))}
     targets = [
         int(t) for x, t in zip(next(iter(train.inputs)), train.targets, strict=True) if x.numpy().tobytes() in chosen
     ]
     assert set(targets) == set(range(10))
     assert pipeline.spread(3, 64).tolist() == [0, 1, 2]
+
+
+def test_a_scheme_that_changes_nothing_fails(bench: Bench, exported: dict[str, Path], tmp_path: Path) -> None:
+    recipe = Recipe("teacher", "none", "weight_only_int8")
+    with pytest.raises(TrialError, match="weight_only_int8 changes nothing in this model"):
+        pipeline.quantize(replace(recipe, keep_float="ends"), bench.task, one_layer(tmp_path), tmp_path / "q.onnx", 8)
+
+
+def one_layer(folder: Path) -> Path:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    export(model, Inputs({"input": torch.zeros(2, 1, 8, 8)}), folder / "m.onnx")
+    return folder / "m.onnx"
 
 
 def welcome(measurements: Measurements) -> None:

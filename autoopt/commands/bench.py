@@ -18,7 +18,7 @@ from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.errors import ArtifactError, ConfigError
 from autoopt.core.metric import QUALITIES
 from autoopt.core.recipe import BASELINE, TEACHER
-from autoopt.core.space import Space, restrict, typical, values
+from autoopt.core.space import Space, restrict, typical, values, without_temperature
 from autoopt.measurements.quality import predict
 from autoopt.pipeline import Bench, build_student
 from autoopt.quantization import offered
@@ -26,6 +26,7 @@ from autoopt.runtimes import RUNTIMES, Session
 from autoopt.runtimes.export import export
 from autoopt.tasks import TASKS, Task
 from autoopt.tasks.checks import check_task
+from autoopt.tasks.goal import CLASSIFICATION
 from autoopt.training.lessons import Library
 
 
@@ -42,7 +43,8 @@ def check(settings: Settings, task: Task) -> None:
     students = (TEACHER, *task.students)
     for student in values(settings.space.knobs["student"]):
         if student not in students:
-            raise ConfigError(f"space.student={student!r} does not fit task {task.name}: {', '.join(students)} do")
+            allowed = ", ".join(students)
+            raise ConfigError(f"space.student={student!r} does not fit task {task.name}. Allowed: {allowed}")
     metric = task.goal.metric.name
     for kpi in settings.kpis:
         if kpi.name in QUALITIES and kpi.name != metric:
@@ -61,7 +63,9 @@ def narrow(settings: Settings, task: Task) -> Space:
         str(name): offered(build_student(task, teacher, typical(settings.space, str(name))))
         for name in values(settings.space.knobs["student"])
     }
-    return restrict(settings.space, schemes)
+    return restrict(
+        settings.space if task.goal.kind == CLASSIFICATION else without_temperature(settings.space), schemes
+    )
 
 
 def make_bench(settings: Settings, task: Task, teacher: nn.Module, weights: str) -> Bench:

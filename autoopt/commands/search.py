@@ -28,6 +28,7 @@ from autoopt.measurements import FACTS
 from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial
 from autoopt.report.live import Display
 from autoopt.report.page import note
+from autoopt.search.budget import EXHAUSTED
 from autoopt.search.loop import run_search
 from autoopt.search.samplers import make_sampler
 from autoopt.search.screening import Gate
@@ -36,7 +37,7 @@ from autoopt.search.study import DATABASE, IDENTITY, check_same, lock_study, ope
 from autoopt.tasks import Task
 from autoopt.tasks.checks import check_teacher
 from autoopt.training.loop import Hooks
-from autoopt.training.teacher import load_teacher, module_fingerprint
+from autoopt.training.teacher import load_teacher, module_fingerprint, needs_training
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ def run(settings: Settings, task: Task) -> int:
         work = settings.folder / "work"
         log_to(settings.folder / "search.log")
         display.say(f"study {settings.study} in {settings.folder}")
+        if needs_training(task, settings.teacher):
+            display.say("no weights of the teacher are given: it is trained once and kept, or read where it was")
         try:
             teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks)
         except Interrupted:
@@ -111,10 +114,15 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any) 
         status = "KILLED" if outcome.stopped_by == "interrupt" else "FINISHED"
         complete = view.finish(outcome.standing, note(outcome), files, tags, status)
         hints = [f"review: {view.how_to_look}"] if complete else ["warning: MLflow lacks some trials: see search.log"]
-    if outcome.stopped_by == "plateau" and settings.budget.plateau is None:
+    if outcome.stopped_by == EXHAUSTED:
         hints.append("the space is exhausted: every recipe that was proposed had been evaluated before")
     if outcome.stopped_by == "interrupt":
-        hints.append("stopped before its end: the same command goes on")
+        spent = settings.budget.hours is not None and outcome.seconds >= 3600 * settings.budget.hours
+        hints.append(
+            f"the budget is spent: type a larger budget.hours than {settings.budget.hours:g} to go on"
+            if spent
+            else "stopped before its end: the same command goes on"
+        )
     if outcome.failed and outcome.champion is None:
         hints.append("nothing to ship: type exam.finalists=N to examine more of the front, or search on")
     log.info("stopped by %s after %d trials", outcome.stopped_by, len(outcome.standing.trials))
@@ -147,10 +155,14 @@ def _evaluate(bench: Bench, work: Path, hooks: Hooks, draft: Draft, gate: Gate) 
         hooks.on_epoch(epoch, quality)
         gate.after_epoch(draft.measurements, draft.curve)
 
+    def should_stop() -> bool:
+        gate.check_time()
+        return hooks.should_stop()
+
     with draft.clock("log"):
         shutil.rmtree(work, ignore_errors=True)  # of the trial before, whose artifacts are kept by now
         work.mkdir(parents=True)
-    return run_trial(draft, bench, work, Hooks(hooks.should_stop, on_epoch), gate.admit)
+    return run_trial(draft, bench, work, Hooks(should_stop, on_epoch), gate.admit)
 
 
 def _keep(bench: Bench, settings: Settings, work: Path, trial: Trial, standing: Standing) -> None:

@@ -24,6 +24,10 @@ class Interrupted(AutooptError):
     """Ctrl-C or SIGTERM arrived while a trial was running: the trial is abandoned and asked again on resume."""
 
 
+class OutOfTime(AutooptError):
+    """The budget's time ran out while a trial was running: it is abandoned and asked again in the next session."""
+
+
 class Screened(Exception):
     """Ends a trial that cannot win. `by` is one of SCREENS; the message says what stands in the way, with figures."""
 

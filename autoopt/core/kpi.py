@@ -7,6 +7,7 @@ from typing import Any
 
 from autoopt.core.errors import ConfigError
 from autoopt.core.lookup import lookup, suggestion
+from autoopt.core.metric import BOUNDED, SIGNED
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Measurement:
 
     @property
     def ratio(self) -> float | None:
-        """value / baseline; None where the baseline has none or it is 0."""
-        return self.value / self.baseline if self.baseline else None
+        """value / baseline; None where the baseline has none, or none above 0, where a ratio would mean nothing."""
+        return self.value / self.baseline if self.baseline is not None and self.baseline > 0 else None
 
 
 Measurements = Mapping[str, Measurement]
@@ -97,16 +98,27 @@ class Kpi:
         return -value if self.higher_is_better else value
 
     def gain(self, measured: Measurement) -> float:
-        """Log improvement over the baseline: log 2 is twice as good. Where there is none: the signed value."""
-        gain = measured.value if measured.ratio is None else math.log(max(measured.ratio, 1e-12))
+        """Log improvement over the baseline: log 2 is twice as good. Of a metric that may be 0 or below, or with such a
+        baseline: the difference, relative to its magnitude (for r2: as it is). Without a baseline: the signed value.
+        """
+        if measured.baseline is None:
+            gain = measured.value
+        elif measured.ratio is None or self.name in SIGNED:
+            scale = 1.0 if self.name in BOUNDED else abs(measured.baseline) or 1.0
+            gain = (measured.value - measured.baseline) / scale
+        else:
+            gain = math.log(max(measured.ratio, 1e-12))
         return gain if self.higher_is_better else -gain
 
     def reference_loss(self, baseline: Measurement) -> float:
-        """The loss at this KPI's bound: the corner of the hypervolume. Without a bound: the baseline, or 0 if higher
-        is better.
+        """The loss at this KPI's bound: the corner of the hypervolume. Without a bound: the baseline, or where higher
+        is better the baseline less its magnitude, which is 0 for most.
         """
-        losses = [self.loss(Measurement(value, baseline.baseline)) for value in self._values_at_bounds(baseline)]
-        return min(losses) if losses else (0.0 if self.higher_is_better else self.loss(baseline))
+        base = baseline.baseline or 0.0
+        values = self._values_at_bounds(baseline) or [
+            base - (abs(base) or 1.0) if self.higher_is_better else baseline.value
+        ]
+        return min(self.loss(Measurement(value, baseline.baseline)) for value in values)
 
     def _values_at_bounds(self, baseline: Measurement) -> list[float]:
         base = baseline.baseline or 0.0

@@ -8,6 +8,8 @@ CUSTOM = "quality"
 """The measurement's name of a metric that the user wrote."""
 BOUNDED = ("accuracy", "r2")
 """Metrics that never exceed 1, so that learning curves can be held against it."""
+SIGNED = ("r2", CUSTOM)
+"""Metrics that may be 0 or below: differences tell, ratios do not."""
 QUALITIES = (*BOUNDED, CUSTOM)
 """The measurements of which a task has one: what learning curves foretell and the final exam asks for."""
 

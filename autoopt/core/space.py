@@ -197,6 +197,11 @@ def quantized(space: Space, recipe: Recipe, scheme: str) -> list[Recipe]:
     ]
 
 
+def without_temperature(space: Space) -> Space:
+    """For numbers, which have no softmax that a temperature could divide."""
+    return Space({name: knob for name, knob in space.knobs.items() if name != "temperature"}, space.needs)
+
+
 def trains(space: Space) -> bool:
     """False where no recipe of the space is trained, since all are the unpruned teacher."""
     return set(values(space.knobs["student"])) != {TEACHER} or reachable(space, "pruning") != {"none"}

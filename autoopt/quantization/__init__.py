@@ -30,6 +30,7 @@ __all__ = [
     "SCHEMES",
     "Plan",
     "Scheme",
+    "has_low_bits",
     "offered",
     "optimized",
 ]
@@ -58,6 +59,12 @@ SCHEMES: dict[str, Scheme] = {
     "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ON_GRAPHS),
     "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ON_GRAPHS),
 }
+
+
+def has_low_bits(model: Path) -> bool:
+    """Whether an ONNX file has weights of fewer than 32 bits."""
+    kinds = {getattr(onnx.TensorProto, name) for name in ("FLOAT16", "INT8", "UINT8", "INT4", "UINT4")}
+    return any(t.data_type in kinds and len(t.dims) > 1 for t in onnx.load(model).graph.initializer)
 
 
 def offered(model: nn.Module) -> tuple[str, ...]:

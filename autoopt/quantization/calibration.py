@@ -9,10 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
 
 from autoopt.core.inputs import Inputs
+
+onnxruntime.set_default_logger_severity(3)  # the calibrators' sessions warn of each initializer that they drop
 
 # How the range of an activation is found, and the settings under which that differs from its largest value: with as
 # many

@@ -40,7 +40,7 @@ def int8_static(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
                 extra_options=UNTYPED,
             )
         except ValueError as error:
-            raise TrialError(f"int8_static with {plan.calibration} calibration failed: {error}") from error
+            raise TrialError(f"int8_static with {plan.calibration or 'minmax'} calibration failed: {error}") from error
     chosen = {
         "operators": operators or "all",
         "weight_type": "QInt8",

@@ -52,7 +52,7 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     try:
         return _folded(fx.symbolic_trace(model))
     except Exception as error:  # tracing raises whatever the forward function provokes
-        logging.getLogger(__name__).info("batch norms are left to the exporter: %s", error)
+        logging.getLogger(__name__).debug("batch norms are left to the exporter: %s", error)
         return model
 
 

@@ -8,6 +8,9 @@ from autoopt.core.standing import Standing
 from autoopt.core.trial import FAILED
 from autoopt.search.session import counted
 
+EXHAUSTED = "exhausted"
+"""Why a search stops whose space has nothing left to try."""
+
 
 @dataclass(frozen=True)
 class Budget:

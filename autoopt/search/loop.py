@@ -9,13 +9,13 @@ from datetime import datetime
 
 import optuna
 
-from autoopt.core.errors import AutooptError, Interrupted, Screened, trial_failure
+from autoopt.core.errors import AutooptError, Interrupted, OutOfTime, Screened, trial_failure
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.space import siblings
 from autoopt.core.standing import standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Draft, Trial
 from autoopt.search.asking import ask, random_sampler
-from autoopt.search.budget import next_occurrence, seconds_left, spent
+from autoopt.search.budget import EXHAUSTED, next_occurrence, seconds_left, spent
 from autoopt.search.expected import expected_seconds
 from autoopt.search.queue import leave, queue_first, queue_left, retry
 from autoopt.search.record import RECORD, read_trials, running
@@ -32,7 +32,8 @@ TOO_LONG_IN_A_ROW = 5  # proposals that would end after the deadline, until the 
 
 
 def run_search(search: Search) -> str:
-    """Search until the budget is spent; returns why it stopped: trials, hours, until, kpis, plateau or interrupt.
+    """Search until the budget is spent; returns why it stopped: trials, hours, until, kpis, plateau, exhausted (of the
+    space) or interrupt.
 
     Raises AutooptError where the first FAILURES_IN_A_ROW trials all failed. An error that is no `trial_failure` is a
     bug: the trial, or sibling, is recorded as failed with its trace, then it is raised again.
@@ -70,7 +71,7 @@ class Run:
 
     def until_spent(self) -> str:
         while True:
-            left = seconds_left(self.search.budget, self.session.session_s, self.until, datetime.now())
+            left = self._deadlines()
             reason = spent(self.search.budget, self.standing, since=self.session.first_trials, left=left)
             if self.search.should_stop():
                 raise Interrupted("stopped between two trials")
@@ -80,7 +81,7 @@ class Run:
                 return min(left, key=lambda deadline: left[deadline])
             if self.repeats >= REPEATS_IN_A_ROW:
                 log.warning("the last %d recipes proposed had all been evaluated: the space is exhausted", self.repeats)
-                return "plateau"
+                return EXHAUSTED
             if self.failures >= FAILURES_IN_A_ROW and self.standing.count(COMPLETE) <= 1:
                 last = self.trials[-1].reason
                 raise AutooptError(f"the first {self.failures} trials all failed, the last one with: {last}")
@@ -128,6 +129,16 @@ class Run:
         self.repeats, self.failures, self.too_long = 0, self.failures + 1 if trial.state == FAILED else 0, 0
         self._add_siblings(found, trial.number)
 
+    def _is_over(self) -> bool:
+        """Whether time is up: with nothing feasible yet, the trial that runs may come to its end."""
+        return bool(self.standing.feasible) and self._seconds_left() <= 0
+
+    def _seconds_left(self) -> float:
+        return min(self._deadlines().values(), default=float("inf"))
+
+    def _deadlines(self) -> dict[str, float]:
+        return seconds_left(self.search.budget, self.session.session_s, self.until, datetime.now())
+
     def _would_end_after(self, seconds_left: float, recipe: Recipe) -> bool:
         """Never while nothing is feasible: then any model is better than none."""
         deadline = seconds_left < float("inf") and bool(self.standing.feasible)
@@ -140,11 +151,14 @@ class Run:
         draft = Draft(recipe, tuple(other for other in others if other not in self.known))
         found: Iterable[Draft] = ()
         try:
-            found = search.evaluate(draft, Gate(search.rules, search.kpis, self.trials, recipe))
+            found = search.evaluate(draft, Gate(search.rules, search.kpis, self.trials, recipe, self._is_over))
             ended = self._ended(number, draft)
         except Screened as screened:
             draft.facts |= {"screened_by": screened.by}
             ended = self._ended(number, draft, SCREENED, str(screened))
+        except OutOfTime as over:
+            ended = self._ended(number, draft, FAILED, str(over))
+            retry(search.study, asked)
         except (Interrupted, KeyboardInterrupt):
             ended = self._ended(number, draft, FAILED, "interrupted; its recipe was queued again")
             tell(search.study, asked, ended, search.kpis)

@@ -4,10 +4,10 @@ Optuna's own pruners refuse multi-objective studies (optuna issue 3450), and kno
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from autoopt.core.errors import BAR, CURVE, STRUCTURE, Screened
+from autoopt.core.errors import BAR, CURVE, STRUCTURE, OutOfTime, Screened
 from autoopt.core.kpi import Kpi, Measurements
 from autoopt.core.metric import BOUNDED, QUALITIES
 from autoopt.core.recipe import Recipe
@@ -26,6 +26,13 @@ class Gate:
     kpis: tuple[Kpi, ...]
     trials: Sequence[Trial]
     recipe: Recipe
+    is_over: Callable[[], bool] = lambda: False
+    """Whether the budget's time has run out, and the trial is to end with it."""
+
+    def check_time(self) -> None:
+        """While training. Raises OutOfTime."""
+        if self.is_over():
+            raise OutOfTime("the budget's time was over; its recipe waits for the next session")
 
     def admit(self, measurements: Measurements) -> None:
         """Before training. Raises Screened where a bound is broken beyond the spread, or no quality could be enough."""
@@ -33,9 +40,9 @@ class Gate:
             return  # the baseline
         if self.rules.screens:
             refuse_broken_bounds(self.kpis, measurements)
-        bar, baseline = self.bar(measurements), self._baseline_quality()
-        if self.rules.bar and bar is not None and baseline is not None and bar > baseline + self.rules.margin:
-            raise Screened(BAR, _too_high(quality_name(self.kpis), bar, baseline + self.rules.margin))
+        bar, best = self.bar(measurements), self._best_quality()
+        if self.rules.bar and bar is not None and best is not None and bar > best + self.rules.margin:
+            raise Screened(BAR, _too_high(quality_name(self.kpis), bar, best + self.rules.margin))
 
     def bar(self, measurements: Measurements) -> float | None:
         """The least quality with which the trial could still matter; None where nothing says so."""
@@ -60,6 +67,12 @@ class Gate:
             reached = f"{quality} {max(curve):.4f} after epoch {len(curve)} of {epochs}"
             raise Screened(CURVE, f"{reached} foretells at most {estimate:.4f}, it needs {bar:.4f} to matter")
 
+    def _best_quality(self) -> float | None:
+        """Of the baseline and all that came to an end: some students exceed a teacher that is not well trained."""
+        name = quality_name(self.kpis)
+        found = [t.measurements[name].value for t in self.trials if t.state == COMPLETE and name in t.measurements]
+        return max((value for value in [*found, self._baseline_quality()] if value is not None), default=None)
+
     def _baseline_quality(self) -> float | None:
         measured = self.trials[0].measurements.get(quality_name(self.kpis)) if self.trials else None
         return None if measured is None else measured.baseline
@@ -73,7 +86,7 @@ def quality_name(kpis: Sequence[Kpi]) -> str:
 def _too_high(quality: str, bar: float, expected: float) -> str:
     if bar == math.inf:
         return f"a feasible trial is better in every objective already: no {quality} would matter"
-    return f"needs {quality} {bar:.4f} to matter, at most {expected:.4f} is expected (the baseline + search.margin)"
+    return f"needs {quality} {bar:.4f} to matter, at most {expected:.4f} is expected (the best so far + search.margin)"
 
 
 def refuse_broken_bounds(kpis: Sequence[Kpi], measurements: Measurements) -> None:

@@ -26,6 +26,11 @@ def check_task(task: Task) -> None:
         _check_numbers(name, split)
         if task.goal.kind == CLASSIFICATION:
             _check_labels(name, split, task.classes)
+        elif split.targets.shape[1:] != (task.classes,):
+            raise ConfigError(
+                f"targets of the {name} split have shape (rows, {split.targets[:1].numel()}), and the model gives "
+                f"(rows, {task.classes}): one target for each output is needed"
+            )
     rows = {name: row_digests(split.inputs) for name, split in splits.items()}
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         known = set(rows[one])

@@ -109,14 +109,15 @@ class Adapted(nn.Module):
 
 
 def plain(found: Any) -> Tensor:
-    """The tensor of outputs in what a module returns: itself, `.logits`, or the first of several."""
-    if isinstance(found, Tensor):
-        return found
+    """The outputs (n, k) in what a module returns: itself, `.logits`, or the first of several; of (n,), as (n, 1)."""
     if hasattr(found, "logits"):
-        return found.logits  # type: ignore[no-any-return]
-    if isinstance(found, Mapping):
-        return next(iter(found.values()))  # type: ignore[no-any-return]
-    return found[0]  # type: ignore[no-any-return]
+        found = found.logits
+    elif isinstance(found, Mapping):
+        found = next(iter(found.values()))
+    elif not isinstance(found, Tensor):
+        found = found[0]
+    outputs: Tensor = found.unsqueeze(1) if found.ndim == 1 else found
+    return outputs
 
 
 def _adapted(model: nn.Module, inputs: Inputs) -> nn.Module:
@@ -129,7 +130,8 @@ def _adapted(model: nn.Module, inputs: Inputs) -> nn.Module:
             try:
                 with torch.no_grad():
                     found = model(*example) if call == "arrays" else wrapped(*example)
-                return model if isinstance(found, Tensor) and call == "arrays" else wrapped
+                fits = isinstance(found, Tensor) and found.ndim != 1
+                return model if fits and call == "arrays" else wrapped
             except Exception as error:  # a module raises whatever it likes
                 errors[call] = f"{type(error).__name__}: {one_line(error, 200)}"
     finally:

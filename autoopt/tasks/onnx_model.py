@@ -108,7 +108,10 @@ def _opened(path: Path, output: str | None) -> OnnxModule:
     ]
     chosen = output or next(iter(numbers), None)
     if chosen is None:
-        raise ConfigError(f"task.model={path}: none of its outputs ({', '.join(known)}) is an array of numbers")
+        raise ConfigError(
+            f"task.model={path}: none of its outputs ({', '.join(known)}) is an array of floats: "
+            "export the probabilities (skl2onnx: to_onnx(..., options={'zipmap': False}))"
+        )
     kept = [found for found in model.graph.output if found.name == chosen]
     del model.graph.output[:]
     model.graph.output.extend(kept)

@@ -94,7 +94,11 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
         return path
     curve: list[float] = []
     if task.fit:
-        task.fit.run(model)
+        try:
+            task.fit.run(model)
+        except Exception as error:  # it is the user's, and may raise anything
+            reason = f"{type(error).__name__}: {one_line(error, 300)}"
+            raise ConfigError(f"the fit of task {task.name} raised {reason}") from error
     else:
         curve = _train(model, task, options, seed, hooks)
     path.parent.mkdir(parents=True, exist_ok=True)

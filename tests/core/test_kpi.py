@@ -64,6 +64,24 @@ def test_kpi_score_is_the_mean_log_improvement_of_feasible_trials() -> None:
     assert kpi_score([ACCURACY, heavy], measured) == pytest.approx(3 * math.log(4) / 4)
 
 
+@pytest.mark.parametrize("baseline", [-0.12, 0.0, 0.12])
+def test_a_metric_that_may_be_negative_is_better_where_it_is_higher(baseline: float) -> None:
+    kpi = Kpi("quality", True, objective=True, max_drop=0.1)
+    values = [baseline + shift for shift in (-0.05, -0.01, 0.0, 0.02)]
+    measured = [Measurement(value, baseline) for value in values]
+    losses, gains = [kpi.loss(m) for m in measured], [kpi.gain(m) for m in measured]
+    assert losses == sorted(losses, reverse=True)
+    assert gains == sorted(gains)
+    assert gains[2] == 0.0
+    assert all(kpi.reference_loss(measured[2]) > loss for loss in losses)
+    unbound = Kpi("quality", True, objective=True)
+    assert unbound.reference_loss(measured[2]) >= unbound.loss(measured[1])
+
+
+def test_r2_near_zero_gains_what_it_gained_not_fifty_times() -> None:
+    assert Kpi("r2", True, objective=True).gain(Measurement(0.11, 0.0022)) == pytest.approx(0.1078)
+
+
 def test_kpi_score_of_an_infeasible_trial_is_minus_the_summed_violation() -> None:
     measured = {"accuracy": Measurement(0.84, 0.9), "latency_p95_ms": Measurement(1.0, 1.0)}
     assert kpi_score([ACCURACY, LATENCY], measured) == pytest.approx(-(2.0 + 1.0))

@@ -149,7 +149,7 @@ def test_a_known_recipe_is_answered_from_the_record(tmp_path: Path, caplog: pyte
 
     study = begin(tmp_path)
     with caplog.at_level(logging.WARNING):
-        assert run_search(make_search(study, space=space, evaluate=evaluate, first=[])) == "plateau"
+        assert run_search(make_search(study, space=space, evaluate=evaluate, first=[])) == "exhausted"
     assert "the space is exhausted" in caplog.text
     assert len(evaluated) == len(set(evaluated)) == 3
     assert len(read_trials(study)) == 3
@@ -179,6 +179,40 @@ def test_an_interrupted_trial_is_tried_again_on_resume(tmp_path: Path) -> None:
     trials = read_trials(resumed)
     assert trials[7].recipe == lost.recipe
     assert sum(trial.state == COMPLETE for trial in trials) == 20, "the budget goes on where it was cut short"
+
+
+def test_a_trial_that_is_still_training_when_time_is_over_waits_for_the_next_session(tmp_path: Path) -> None:
+    study, began = begin(tmp_path), []
+
+    def evaluate(draft: Draft, gate: Gate) -> list[Draft]:
+        began.append(draft.recipe)
+        while len(began) > 8:  # trains on and on
+            gate.check_time()
+            time.sleep(0.01)
+        return look_up(draft, gate)
+
+    search = make_search(study, evaluate=evaluate, budget=Budget(hours=3 / 3600))
+    assert run_search(search) == "hours"
+    trials = read_trials(study)
+    assert any(trial.is_feasible(KPIS) for trial in trials)
+    assert (trials[-1].state, trials[-1].reason) == (
+        FAILED,
+        "the budget's time was over; its recipe waits for the next session",
+    )
+    waiting = study.get_trials(states=(TrialState.WAITING,))
+    assert any(trial.user_attrs.get("retry_of") == trials[-1].number for trial in waiting)
+
+
+def test_with_nothing_feasible_the_trial_that_runs_may_end(tmp_path: Path) -> None:
+    def evaluate(draft: Draft, gate: Gate) -> list[Draft]:
+        if draft.recipe != BASELINE:
+            time.sleep(0.3)
+            gate.check_time()
+        return look_up(draft, gate)
+
+    study = begin(tmp_path)
+    run_search(make_search(study, evaluate=evaluate, budget=Budget(hours=0.1 / 3600)))
+    assert all(trial.state != FAILED for trial in read_trials(study))
 
 
 def test_a_stop_between_trials_is_an_interrupt(tmp_path: Path) -> None:

@@ -64,13 +64,18 @@ def test_the_bar_is_the_quality_bound_or_the_best_of_those_no_slower() -> None:
 
 
 def test_a_bar_above_all_that_may_be_expected_ends_a_trial_before_training() -> None:
-    best = trial(1, 0.965, 0.2)
-    with pytest.raises(Screened, match="needs accuracy 0.9650 to matter, at most 0.9600 is expected") as caught:
-        gate(best).admit(speed(0.3))
+    strict = (Kpi("accuracy", True, objective=True, min=0.99), LATENCY)
+    with pytest.raises(Screened, match="needs accuracy 0.9900 to matter, at most 0.9600 is expected") as caught:
+        gate(kpis=strict).admit(speed(0.3))
     assert caught.value.by == "bar"
-    gate(best, margin=0.02).admit(speed(0.3))
-    gate(best, bar=False).admit(speed(0.3))
-    gate(best).admit(speed(0.1))
+    gate(kpis=strict, margin=0.05).admit(speed(0.3))
+    gate(kpis=strict, bar=False).admit(speed(0.3))
+    gate(trial(1, 0.985, 0.2), kpis=strict).admit(speed(0.3)), "some student exceeds the teacher by far"
+
+
+def test_no_rival_is_beyond_reach() -> None:
+    """Whatever one student has reached, a slower one may exceed: the baseline is no ceiling."""
+    gate(trial(1, 0.99, 0.2)).admit(speed(0.3))
 
 
 def test_other_objectives_that_weights_decide_lift_the_bar() -> None:

@@ -147,6 +147,16 @@ def test_a_loss_of_the_users_own_sees_targets_as_the_outputs_are_shaped() -> Non
     assert set(shapes) == {((30, 1), (30, 1))}
 
 
+def test_one_number_a_row_is_one_output() -> None:
+    numbers = {name: (x, x.sum(1)) for name, (x, _) in PARTS.items()}
+    model = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Flatten(0))
+    nn.init.ones_(model[0].weight)
+    task = from_user(user(model=model, kind="regression", **numbers))
+    assert task.classes == 1
+    check_task(task)
+    check_teacher(task, task.build_teacher())
+
+
 class MaskSecond(nn.Module):
     """As encoders are: tokenizers give their arrays in another order."""
 
@@ -220,7 +230,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "empty": ({"test": (torch.zeros(0, 2), torch.zeros(0))}, "the test split is empty"),
     "empty train": ({"train": (torch.zeros(0, 2), torch.zeros(0))}, "the train split is empty"),
     "rows": ({"train": (PARTS["train"][0], PARTS["test"][1])}, "has not as many rows everywhere"),
-    "shape": ({"model": nn.Sequential(nn.Linear(2, 2), nn.Flatten(0))}, r"gives outputs of shape \(4,\) for 2 rows"),
+    "shape": ({"model": nn.Sequential(nn.Linear(2, 2), nn.Flatten(0))}, r"gives outputs of shape \(4, 1\) for 2 rows"),
     "input": ({"model": nn.Linear(3, 2)}, r"does not take the train split's inputs \{'input': \(2, 2\)\}"),
     "text": ({"train": (np.array([["a", "b"]]), np.array([1]))}, "the train split holds what is no array of numbers"),
     "names": (
@@ -234,6 +244,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "type": (
         {"validation": (PARTS["validation"][0].half(), PARTS["validation"][1])},
         r"input of the validation split is float16 \(rows, 2\), train has float32",
+    ),
+    "targets": (
+        {"model": nn.Linear(2, 3), "kind": "regression"},
+        r"targets of the train split have shape \(rows, 1\), and the model gives \(rows, 3\)",
     ),
     "one logit": ({"model": nn.Linear(2, 1)}, "the model has one output, and the task is a classification"),
     "accuracy": ({"kind": "regression", "metric": "accuracy"}, "'r2' or a function is allowed"),
