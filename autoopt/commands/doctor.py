@@ -158,7 +158,7 @@ def _teacher(settings: Settings, load: Callable[[], Task]) -> Finding:
 
     task = load()
     if needs_training(task, settings.teacher):
-        return Finding(OK, "trained by the first search, then kept")
+        return Finding(OK, "trained by the first search, beside its budget, then kept")
     teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
     check_teacher(task, teacher)
     with tempfile.TemporaryDirectory() as folder:
