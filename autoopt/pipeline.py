@@ -43,6 +43,8 @@ class Bench:
     conditions: Mapping[str, Any]
     """Under which measurements are comparable: runtime, threads, CPU, versions. Plain JSON values."""
     seed: int
+    measures: frozenset[str]
+    """Names in MEASURES: what each trial takes."""
     structures: Path
     """Where exported and measured structures are kept."""
 
@@ -99,7 +101,9 @@ def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measuremen
 
     recipe = draft.recipe
     choices = (recipe.quantization, recipe.operators, recipe.keep_float, recipe.graph_optimization)
-    for found in measure_structure(structure, "-".join(filter(None, choices)), bench.conditions, quantized):
+    for found in measure_structure(
+        structure, "-".join(filter(None, choices)), bench.conditions, bench.measures, quantized
+    ):
         draft.measurements |= found
         admit(draft.measurements)
 
@@ -120,7 +124,7 @@ def finish(draft: Draft, weights: Path, bench: Bench, folder: Path) -> None:
     with draft.clock("quantize"):
         draft.facts |= quantize(draft.recipe, bench.task, weights, path, CALIBRATION_INPUTS)
     with draft.clock("measure"):
-        draft.measurements |= measure_weights(make_subject(path, weights, bench))
+        draft.measurements |= measure_weights(make_subject(path, weights, bench), bench.measures)
 
 
 def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) -> Draft:
@@ -196,4 +200,5 @@ def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:
         metric=bench.task.goal.metric,
         baseline_outputs=bench.baseline_outputs,
         options=bench.measuring,
+        threads=bench.conditions["threads"],
     )

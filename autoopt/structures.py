@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +50,23 @@ def export_into(
 
 
 def measure_structure(
-    structure: Path, scheme: str, conditions: Mapping[str, Any], make_subject: Callable[[], Subject]
+    structure: Path,
+    scheme: str,
+    conditions: Mapping[str, Any],
+    measures: Collection[str],
+    make_subject: Callable[[], Subject],
 ) -> Iterator[dict[str, Measurement]]:
     """What the structure decides, under a quantization scheme: size first, since it costs nothing.
 
-    `scheme` is its name, with all else that changes the graph. `conditions` (plain JSON) are those of the measuring:
-    what was measured under others is measured anew. `make_subject()` is the quantized graph, and is asked only where
-    something was not measured before. An iterator, so that whoever asks may stop when a bound is broken.
+    Of `measures`, names in MEASURES. `scheme` is its name, with all else that changes the graph. `conditions` (plain
+    JSON) are those of the measuring: what was measured under others is measured anew. `make_subject()` is the quantized
+    graph, and is asked only where something was not measured before. An iterator, so that whoever asks may stop when a
+    bound is broken.
     """
     cache, known = structure / f"{scheme}.json", _known(structure / f"{scheme}.json", conditions)
     subject = None
     for name, measure in MEASURES.items():
-        if not measure.of_structure:
+        if not measure.of_structure or name not in measures:
             continue
         if name not in known:
             subject = subject or make_subject()
@@ -76,10 +81,10 @@ def _known(cache: Path, conditions: Mapping[str, Any]) -> dict[str, Any]:
     return dict(kept["measured"]) if kept.get("conditions") == conditions else {}
 
 
-def measure_weights(subject: Subject) -> dict[str, Measurement]:
+def measure_weights(subject: Subject, measures: Collection[str]) -> dict[str, Measurement]:
     """What depends on the values of the weights, and what is exact and costs nothing anyway."""
     found: dict[str, Measurement] = {}
-    for measure in MEASURES.values():
-        if measure.needs_weights:
+    for name, measure in MEASURES.items():
+        if measure.needs_weights and name in measures:
             found |= measure.take(subject)
     return found

@@ -17,7 +17,7 @@ from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurements
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.trial import COMPLETE, Draft, Trial
-from autoopt.measurements import FACTS, Subject
+from autoopt.measurements import MEASURES, Subject
 from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial
 from autoopt.quantization import SCHEMES
 from autoopt.runtimes import RUNTIMES
@@ -28,6 +28,9 @@ from autoopt.training.loop import Hooks
 RECIPE = Recipe(
     "cnn", "none", "int8_static", width=0.5, epochs=2, optimizer="adamw", learning_rate=5e-3, calibration="minmax"
 )
+
+
+TAKEN = {name for measure in MEASURES.values() if not measure.dear for name in measure.facts} - {"r2", "quality"}
 
 
 @pytest.fixture
@@ -105,7 +108,7 @@ def run(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measurements]
 def test_a_trial_fills_its_draft(bench: Bench, tmp_path: Path) -> None:
     draft = Draft(RECIPE)
     assert run(draft, bench, tmp_path / "w") == []
-    assert set(draft.measurements) == set(FACTS) - {"r2", "quality"}
+    assert set(draft.measurements) == TAKEN
     assert len(draft.curve) == 2
     assert set(draft.clock.seconds) == {"structure", "screen", "train", "export", "quantize", "measure"}
     assert draft.facts["weight_type"] == "QInt8"
@@ -177,7 +180,7 @@ def test_siblings_have_the_same_weights_under_another_scheme(bench: Bench, tmp_p
     assert logits[1] == pytest.approx(logits[2], abs=0.05)
     assert np.abs(logits[0] - logits[1]).max() < 0.5 * np.abs(logits[1]).max()
     for sibling in siblings:
-        assert set(sibling.measurements) == set(FACTS) - {"r2", "quality"}
+        assert set(sibling.measurements) == TAKEN
         assert sibling.curve == draft.curve
         assert set(sibling.clock.seconds) == {"screen", "quantize", "measure"}
     assert draft.facts["weight_type"] == "QInt8"
@@ -207,11 +210,11 @@ def test_where_the_own_scheme_fails_the_weights_serve_the_siblings(
     real = pipeline.measure_weights
     failed: list[Path] = []
 
-    def measure_weights(subject: Subject) -> dict:
+    def measure_weights(subject: Subject, measures: frozenset[str]) -> dict:
         if not failed:
             failed.append(subject.path)
             raise TrialError("not this one")
-        return real(subject)
+        return real(subject, measures)
 
     monkeypatch.setattr(pipeline, "measure_weights", measure_weights)
     draft = Draft(RECIPE, (replace(RECIPE, quantization="none", calibration=None),))
@@ -219,7 +222,7 @@ def test_where_the_own_scheme_fails_the_weights_serve_the_siblings(
     assert failed == [artifact_path(tmp_path / "w", RECIPE)]
     assert str(draft.error) == "not this one"
     assert sibling.error is None
-    assert set(sibling.measurements) == set(FACTS) - {"r2", "quality"}
+    assert set(sibling.measurements) == TAKEN
 
 
 def test_a_quantizer_that_fails_says_which(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

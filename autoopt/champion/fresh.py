@@ -1,4 +1,4 @@
-"""Speed, measured again in a fresh process: what a search of hours has left in this one must not decide."""
+"""Speed and memory in fresh processes: what a search of hours has left in this one must not decide."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
 from autoopt.core.metric import Metric
 from autoopt.measurements import Options, Subject
+from autoopt.measurements.cold_start import cold_start
 from autoopt.measurements.latency import latency
 from autoopt.measurements.throughput import throughput
 from autoopt.runtimes import RUNTIMES
@@ -39,7 +40,7 @@ class Order:
 def measure_fresh(
     model: Path, baseline: Path, inputs: Inputs, *, runtime: str, threads: int, options: Options
 ) -> dict[str, Measurement]:
-    """latency_p50_ms, latency_p95_ms and throughput_qps of a model beside the baseline, on `inputs` (numpy arrays).
+    """latency, throughput and cold start of a model beside the baseline, on `inputs` (numpy arrays).
 
     Raises TrialError where the process does not come to its end.
     """
@@ -74,8 +75,9 @@ def main(order: Order) -> None:
         metric=Metric("", lambda outputs, targets: 0.0),
         baseline_outputs=np.zeros((len(inputs), 1)),
         options=Options(**order.options),
+        threads=order.threads,
     )
-    found = latency(subject) | throughput(subject)
+    found = latency(subject) | throughput(subject) | cold_start(subject)
     print(json.dumps({name: measured.to_list() for name, measured in found.items()}))
 
 

@@ -19,6 +19,7 @@ from autoopt.core.errors import ArtifactError, ConfigError
 from autoopt.core.metric import QUALITIES
 from autoopt.core.recipe import BASELINE, TEACHER
 from autoopt.core.space import Space, restrict, typical, values, without_temperature
+from autoopt.measurements import wanted
 from autoopt.measurements.quality import predict
 from autoopt.pipeline import Bench, build_student
 from autoopt.quantization import offered
@@ -90,6 +91,7 @@ def make_bench(settings: Settings, task: Task, teacher: nn.Module, weights: str)
         measuring=settings.measuring,
         conditions=_conditions(settings),
         seed=settings.seed,
+        measures=wanted(settings.kpis),
         structures=settings.folder / "structures",
     )
 

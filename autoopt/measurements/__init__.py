@@ -6,23 +6,26 @@ direction of each, and whether the structure alone decides it (then it is taken 
 Add one = one file (or function), one line here, its name in conf/kpis where it is to decide.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from autoopt.core.kpi import Facts, Measurement
+from autoopt.core.kpi import Facts, Kpi, Measurement
+from autoopt.measurements.cold_start import cold_start
 from autoopt.measurements.latency import latency
 from autoopt.measurements.quality import quality
 from autoopt.measurements.size import size
 from autoopt.measurements.subject import Options, Subject
 from autoopt.measurements.throughput import throughput
 
-__all__ = ["FACTS", "MEASURES", "Measure", "Options", "Subject"]
+__all__ = ["FACTS", "MEASURES", "Measure", "Options", "Subject", "wanted"]
 
 
 @dataclass(frozen=True)
 class Measure:
     take: Callable[[Subject], dict[str, Measurement]]
     facts: dict[str, Facts]
+    dear: bool = False
+    """True where it costs seconds: it is taken only where a KPI asks for it, and of finalists."""
 
     @property
     def needs_weights(self) -> bool:
@@ -68,6 +71,22 @@ MEASURES: dict[str, Measure] = {
         throughput,
         {"throughput_qps": Facts("1/s", True, "queries a second, several clients on one session", of_structure=True)},
     ),
+    "cold_start": Measure(
+        cold_start,
+        {
+            "load_ms": Facts("ms", False, "from nothing loaded to the first answer, imports not", of_structure=True),
+            "peak_rss_mb": Facts("MB", False, "largest memory of a process that serves 100 inputs", of_structure=True),
+            "runtime_rss_mb": Facts("MB", False, "of that, what interpreter and runtime take alone", of_structure=True),
+        },
+        dear=True,
+    ),
 }
+
+
+def wanted(kpis: Iterable[Kpi]) -> frozenset[str]:
+    """The measurements to take in each trial: all that cost little, and those that a KPI names."""
+    asked = {kpi.name for kpi in kpis}
+    return frozenset(name for name, measure in MEASURES.items() if not measure.dear or asked & set(measure.facts))
+
 
 FACTS: dict[str, Facts] = {name: facts for measure in MEASURES.values() for name, facts in measure.facts.items()}

@@ -44,3 +44,5 @@ class Subject:
     baseline_outputs: np.ndarray
     """The baseline's outputs (n, k) on `inputs`."""
     options: Options
+    threads: int = 1
+    """That serve one call."""

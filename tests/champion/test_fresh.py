@@ -16,7 +16,14 @@ def test_it_gives_what_the_measurements_give(digits: Task, exported: dict[str, P
     inputs = digits.validation.inputs.numpy()
     how = {"runtime": "onnxruntime", "threads": 1, "options": OPTIONS}
     found = measure_fresh(exported["mlp"], exported["cnn"], inputs, **how)
-    assert set(found) == {"latency_p50_ms", "latency_p95_ms", "throughput_qps"}
+    assert set(found) == {
+        "latency_p50_ms",
+        "latency_p95_ms",
+        "throughput_qps",
+        "load_ms",
+        "peak_rss_mb",
+        "runtime_rss_mb",
+    }
     assert all(m.value > 0 and m.baseline > 0 for m in found.values())
 
 

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import accuracy_score
 
 from autoopt.core.inputs import Inputs
-from autoopt.measurements import FACTS, MEASURES, Options, Subject
+from autoopt.core.kpi import Kpi
+from autoopt.measurements import FACTS, MEASURES, Options, Subject, wanted
 from autoopt.measurements.latency import mixed
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes.export import export
 from autoopt.tasks import Task
 
 
@@ -185,7 +188,12 @@ def test_predictions_are_made_one_input_a_call(subject: Subject) -> None:
 
 
 def test_what_the_structure_decides_is_known_before_the_rest() -> None:
-    assert [name for name, measure in MEASURES.items() if measure.of_structure] == ["size", "latency", "throughput"]
+    assert [name for name, measure in MEASURES.items() if measure.of_structure] == [
+        "size",
+        "latency",
+        "throughput",
+        "cold_start",
+    ]
     assert [name for name, measure in MEASURES.items() if measure.needs_weights] == ["quality", "size"]
     assert not FACTS["accuracy"].of_structure
     assert not FACTS["download_mb"].of_structure
@@ -215,3 +223,23 @@ def test_the_spread_grows_with_the_noise(subject: Subject) -> None:
         measured = MEASURES["latency"].take(timed)["latency_p50_ms"]
         spreads.append(measured.spread / measured.value)
     assert spreads[0] < 0.2 < spreads[1]
+
+
+def test_memory_is_the_models_and_not_the_parents(subject: Subject, exported: dict[str, Path], tmp_path: Path) -> None:
+    """A process that is forked from a fat one inherits its peak, as getrusage tells it."""
+    ballast = np.ones(50_000_000)  # 400 MB
+    big = tmp_path / "big.onnx"
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 400_000), torch.nn.Linear(400_000, 10))
+    export(model, Inputs({"input": torch.zeros(2, 1, 8, 8)}), big)
+    found = MEASURES["cold_start"].take(replace(subject, path=big))
+    memory, own = found["peak_rss_mb"], found["runtime_rss_mb"]
+    assert memory.baseline < 200 < ballast.nbytes / 1e6
+    assert 100 < memory.value - memory.baseline < 600, "118 MB of weights, read and packed"
+    assert own.value == pytest.approx(own.baseline, rel=0.1)
+    assert found["load_ms"].value > found["load_ms"].baseline > 0
+
+
+def test_what_costs_seconds_is_taken_where_a_kpi_asks_for_it() -> None:
+    latency = Kpi("latency_p95_ms", False, objective=True)
+    assert wanted([latency]) == {"quality", "size", "latency", "throughput"}
+    assert wanted([latency, Kpi("peak_rss_mb", False, max=100)]) == set(MEASURES)

@@ -1,0 +1,59 @@
+"""Memory and cold start: a fresh process that loads the artifact and serves some inputs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from autoopt.core.errors import TrialError, one_line
+from autoopt.core.inputs import Inputs
+from autoopt.core.kpi import Measurement
+from autoopt.measurements import serve_once
+from autoopt.measurements.subject import Subject
+
+SERVED, STARTS = 100, 3
+NAMES = ("load_ms", "peak_rss_mb", "runtime_rss_mb")
+
+
+def cold_start(subject: Subject) -> dict[str, Measurement]:
+    """load_ms until the first answer, peak_rss_mb after SERVED inputs of one row each, and runtime_rss_mb, that of
+    interpreter and runtime alone. Processes of artifact and baseline alternate; medians over STARTS, the spread half
+    their range. Raises TrialError where a process does not come to its end.
+    """
+    with TemporaryDirectory() as folder:
+        inputs = Path(folder) / "inputs.npz"
+        calls: dict[str, Any] = _calls(subject.inputs)
+        np.savez(inputs, **calls)
+        mine, base = [], []
+        for _ in range(STARTS):
+            mine.append(_served(subject.path, inputs, subject.threads))
+            base.append(_served(subject.baseline_path, inputs, subject.threads))
+    return {name: _measurement([m[name] for m in mine], [b[name] for b in base]) for name in NAMES}
+
+
+def _calls(inputs: Inputs) -> dict[str, np.ndarray]:
+    """The arrays of each call under its number and their names."""
+    rows = np.linspace(0, len(inputs) - 1, SERVED).round().astype(int)
+    return {
+        f"{call} {name}": array for call, row in enumerate(rows) for name, array in inputs[row : row + 1].arrays.items()
+    }
+
+
+def _served(model: Path, inputs: Path, threads: int) -> dict[str, float]:
+    words = [sys.executable, str(serve_once.__file__), str(model), str(inputs), str(threads)]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        reason = one_line(RuntimeError(done.stderr.splitlines()[-1] if done.stderr else "no reason given"), 300)
+        raise TrialError(f"a fresh process cannot serve the model: {reason}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _measurement(mine: list[float], base: list[float]) -> Measurement:
+    return Measurement(median(mine), median(base), spread=(max(mine) - min(mine)) / 2)
