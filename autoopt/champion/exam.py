@@ -11,11 +11,13 @@ from optuna import Study
 from autoopt.champion.statistics import drop_interval, mcnemar, share_interval
 from autoopt.core.exam import UPPER_LIMIT
 from autoopt.core.kpi import Kpi, Measurement, Measurements
+from autoopt.measurements.classes import agreement, calibration_error, recalls
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import Session
 from autoopt.tasks import Task
 from autoopt.tasks.goal import CLASSIFICATION
 
+NAMES = "labels.json"
 EXAM = "autoopt_exam_"  # and the trial's number: a user attribute of the study
 
 
@@ -64,7 +66,7 @@ def final_exam(
         "baseline": baseline,
         "drop": baseline - value,
         "drop_95": [low, high],
-        **(_of_classes(mine, base, targets) if task.goal.kind == CLASSIFICATION else {}),
+        **(_of_classes(mine, base, targets, task) if task.goal.kind == CLASSIFICATION else {}),
         "size": len(targets),
         "fresh": {name: {"value": m.value, "baseline": m.baseline, "ratio": m.ratio} for name, m in fresh.items()},
         "rule": rule,
@@ -79,12 +81,24 @@ def _broken(kpi: Kpi, violations: dict[str, float]) -> list[str]:
     return [f"{kpi.name}.{kind}" for kind, violation in violations.items() if violation > 0]
 
 
-def _of_classes(mine: np.ndarray, base: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
-    """The shares that are right with their 95% intervals, whether they differ, and how often both answer the same."""
+def _of_classes(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: Task) -> dict[str, Any]:
+    """The shares that are right with their 95% intervals, whether they differ, and what lies beneath them."""
     right = [outputs.argmax(1) == targets for outputs in (mine, base)]
     return {
         "accuracy_95": list(share_interval(int(right[0].sum()), len(targets))),
         "baseline_accuracy_95": list(share_interval(int(right[1].sum()), len(targets))),
         "mcnemar_p": mcnemar(*right),
-        "agreement_with_baseline": float((mine.argmax(1) == base.argmax(1)).mean()),
+        "agreement_with_baseline": agreement(mine, base),
+        "calibration_error": calibration_error(mine, targets),
+        "baseline_calibration_error": calibration_error(base, targets),
+        "classes": _by_class(mine, base, targets, task),
     }
+
+
+def _by_class(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: Task) -> list[dict[str, Any]]:
+    """Recall of both in each class that has rows, the one that lost most first."""
+    names = json.loads(task.files[NAMES]) if NAMES in task.files else [str(i) for i in range(task.classes)]
+    rows = np.bincount(targets, minlength=task.classes)
+    found = zip(names, rows.tolist(), recalls(mine, targets).tolist(), recalls(base, targets).tolist(), strict=True)
+    table = [{"class": name, "rows": n, "recall": own, "baseline": theirs} for name, n, own, theirs in found if n]
+    return sorted(table, key=lambda row: float(row["recall"]) - float(row["baseline"]))

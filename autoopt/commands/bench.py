@@ -19,7 +19,7 @@ from autoopt.core.errors import ArtifactError, ConfigError
 from autoopt.core.metric import QUALITIES
 from autoopt.core.recipe import BASELINE, TEACHER
 from autoopt.core.space import Space, restrict, typical, values, without_temperature
-from autoopt.measurements import wanted
+from autoopt.measurements import OF_CLASSES, wanted
 from autoopt.measurements.quality import predict
 from autoopt.pipeline import Bench, build_student
 from autoopt.quantization import offered
@@ -48,6 +48,8 @@ def check(settings: Settings, task: Task) -> None:
             raise ConfigError(f"space.student={student!r} does not fit task {task.name}. Allowed: {allowed}")
     metric = task.goal.metric.name
     for kpi in settings.kpis:
+        if kpi.name in OF_CLASSES and task.goal.kind != CLASSIFICATION:
+            raise ConfigError(f"kpis.{kpi.name}: task {task.name} has numbers as targets, and no classes: leave it out")
         if kpi.name in QUALITIES and kpi.name != metric:
             preset = "kpis=regression, or " if metric == "r2" else ""
             raise ConfigError(

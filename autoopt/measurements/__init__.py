@@ -17,7 +17,7 @@ from autoopt.measurements.size import size
 from autoopt.measurements.subject import Options, Subject
 from autoopt.measurements.throughput import throughput
 
-__all__ = ["FACTS", "MEASURES", "Measure", "Options", "Subject", "wanted"]
+__all__ = ["FACTS", "MEASURES", "OF_CLASSES", "Measure", "Options", "Subject", "wanted"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ MEASURES: dict[str, Measure] = {
             "accuracy": Facts("share", True, "share of the validation split classified right, one input a call"),
             "r2": Facts("R2", True, "of a regression: coefficient of determination on the validation split, at most 1"),
             "quality": Facts("score", True, "a metric of the task's own on the validation split, higher is better"),
+            "worst_class_recall": Facts("share", True, "of the class of which the fewest rows are found"),
+            "agreement": Facts("share", True, "of rows on which it answers as the baseline does", has_baseline=False),
+            "calibration_error": Facts("share", False, "how far confidence is from accuracy, in 15 bins"),
         },
     ),
     "size": Measure(
@@ -88,5 +91,8 @@ def wanted(kpis: Iterable[Kpi]) -> frozenset[str]:
     asked = {kpi.name for kpi in kpis}
     return frozenset(name for name, measure in MEASURES.items() if not measure.dear or asked & set(measure.facts))
 
+
+OF_CLASSES = ("worst_class_recall", "agreement", "calibration_error")
+"""Measurements that numbers as targets do not have."""
 
 FACTS: dict[str, Facts] = {name: facts for measure in MEASURES.values() for name, facts in measure.facts.items()}

@@ -1,5 +1,6 @@
 """The JSON document that search and report print as their last line."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from autoopt.core.kpi import Kpi
@@ -12,6 +13,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
     standing, champion, miss = outcome.standing, outcome.champion, outcome.standing.nearest_miss
     first = standing.first_feasible_s
     path = str(outcome.folder / "champion") if outcome.test else None
+    test = outcome.test and brief(outcome.test)
     return {
         "study": outcome.study,
         "stopped_by": outcome.stopped_by,
@@ -20,11 +22,16 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "seconds_to_first_feasible": None if first is None else round(first, 3),
         "seconds_by_stage": {stage: round(seconds, 3) for stage, seconds in outcome.seconds_by_stage().items()},
         "hypervolume": standing.hypervolume,
-        "champion": champion and {**describe(champion, outcome.kpis), "test": outcome.test, "path": path},
-        "exams": {str(number): dict(exam) for number, exam in sorted(outcome.exams.items())},
+        "champion": champion and {**describe(champion, outcome.kpis), "test": test, "path": path},
+        "exams": {str(number): brief(exam) for number, exam in sorted(outcome.exams.items())},
         "nearest_miss": miss and {**describe(miss, outcome.kpis), "blocking": miss.blocking(outcome.kpis)},
         "outputs": str(outcome.folder.parent),
     }
+
+
+def brief(exam: Mapping[str, Any]) -> dict[str, Any]:
+    """An exam without the table of classes, which is on the card."""
+    return {key: value for key, value in exam.items() if key != "classes"}
 
 
 def describe(trial: Trial, kpis: tuple[Kpi, ...]) -> dict[str, Any]:

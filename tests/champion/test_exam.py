@@ -54,6 +54,11 @@ def test_it_is_scored_on_the_test_split(digits: Task, exported: dict[str, Path],
     assert low <= result["drop"] <= high
     assert result["accuracy_95"][0] < result["value"] < result["accuracy_95"][1]
     assert 0 < result["mcnemar_p"] <= 1
+    assert sum(row["rows"] for row in result["classes"]) == len(digits.test)
+    losses = [row["recall"] - row["baseline"] for row in result["classes"]]
+    assert losses == sorted(losses)
+    found = sum(row["rows"] * row["recall"] for row in result["classes"]) / len(digits.test)
+    assert found == pytest.approx(result["value"])
     assert result["fresh"]["latency_p95_ms"] == {"value": 0.4, "baseline": 1.0, "ratio": 0.4}
 
 

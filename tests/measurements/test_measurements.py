@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, recall_score
 
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Kpi
+from autoopt.core.metric import Metric
 from autoopt.measurements import FACTS, MEASURES, Options, Subject, wanted
+from autoopt.measurements.classes import calibration_error
 from autoopt.measurements.latency import mixed
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import RUNTIMES
@@ -43,7 +45,7 @@ def subject(digits: Task, exported: dict[str, Path]) -> Subject:
 @pytest.mark.parametrize("name", sorted(MEASURES))
 def test_it_gives_what_its_facts_name(name: str, subject: Subject) -> None:
     found = MEASURES[name].take(subject)
-    assert set(found) == ({"accuracy"} if name == "quality" else set(MEASURES[name].facts))
+    assert set(found) == set(MEASURES[name].facts) - ({"r2", "quality"} if name == "quality" else set())
     for key, measured in found.items():
         assert np.isfinite(measured.value)
         assert (measured.baseline is not None) == FACTS[key].has_baseline
@@ -54,6 +56,37 @@ def test_accuracy_agrees_with_scikit_learn(subject: Subject, accuracy_of: Callab
     batched = subject.session(subject.inputs).argmax(1)
     assert found.value == accuracy_score(subject.targets, batched) == accuracy_of(subject.session)
     assert found.baseline == accuracy_score(subject.targets, subject.baseline_outputs.argmax(1))
+
+
+def test_what_lies_beneath_accuracy_agrees_with_scikit_learn(subject: Subject) -> None:
+    found = MEASURES["quality"].take(subject)
+    mine, base = subject.session(subject.inputs), subject.baseline_outputs
+    for place, outputs in (("value", mine), ("baseline", base)):
+        worst = recall_score(subject.targets, outputs.argmax(1), average=None).min()
+        assert getattr(found["worst_class_recall"], place) == pytest.approx(worst)
+    assert found["agreement"].value == accuracy_score(base.argmax(1), mine.argmax(1))
+
+
+def test_numbers_have_no_classes(subject: Subject) -> None:
+    metric = Metric("quality", lambda outputs, targets: 1.0)
+    numbers = replace(subject, targets=subject.targets.astype(np.float32)[:, None], metric=metric)
+    assert set(MEASURES["quality"].take(numbers)) == {"quality"}
+
+
+def test_calibration_is_off_by_what_confidence_is_off() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 20_000)
+    right = rng.random(20_000) < 0.8
+    answers = np.where(right, targets, 1 - targets)
+
+    def sure(confidence: float) -> np.ndarray:
+        outputs = np.full((20_000, 2), 1 - confidence)
+        outputs[np.arange(20_000), answers] = confidence
+        return outputs
+
+    assert calibration_error(sure(0.8), targets) == pytest.approx(0.0, abs=0.01)
+    assert calibration_error(sure(0.95), targets) == pytest.approx(0.15, abs=0.01)
+    assert calibration_error(np.log(sure(0.95)), targets) == pytest.approx(0.15, abs=0.01), "of logits, too"
 
 
 def test_size_is_that_of_the_files(subject: Subject) -> None:
