@@ -86,12 +86,13 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     lookup(RUNTIMES, str(runtime.get("name")), "runtime")
     lookup(SAMPLERS, str(sampler.get("name")), "sampler")
     lookup(dict.fromkeys(TRACKERS), str(tracking.get("name")), "tracking")
+    kpis = parse_kpis(_section(raw, "kpis"), FACTS)
     return Settings(
         task=task,
         task_options=_task_options(task, _section(raw, "task")),
         teacher=_teacher(_section(raw, "teacher")),
         space=read_space(_section(raw, "space"), own_students=task == "custom"),
-        kpis=parse_kpis(_section(raw, "kpis"), FACTS),
+        kpis=kpis,
         sampler=sampler["name"],
         sampler_options=_sampler_options(sampler),
         budget=_budget(_section(raw, "budget")),
@@ -99,9 +100,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         exam=_exam(_section(raw, "exam")),
         runtime=runtime["name"],
         runtime_threads=whole("runtime.threads", runtime.get("threads"), 1),
-        measuring=Options(
-            **{key: whole(f"runtime.{key}", runtime.get(key), 1) for key in ("blocks", "calls", "clients")}
-        ),
+        measuring=_measuring(runtime, kpis),
         tracker=tracking["name"],
         tracking_uri=_tracking_uri(tracking.get("uri")),
         study=_study_name(raw.get("study")),
@@ -117,7 +116,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "budget": tuple(field.name for field in fields(Budget)),
     "search": tuple(field.name for field in fields(Rules)),
     "exam": tuple(field.name for field in fields(ExamRules)),
-    "runtime": ("name", "threads", "blocks", "calls", "clients"),
+    "runtime": ("name", "threads", "blocks", "calls", "clients", "price_per_hour"),
     "tracking": ("name", "uri"),
 }
 
@@ -211,6 +210,16 @@ def _rules(raw: Mapping[str, Any]) -> Rules:
         if key != "margin" and not isinstance(value, bool):
             raise ConfigError(f"search.{key}={value!r}: true or false is allowed")
     return Rules(**{**raw, "margin": number("search.margin", raw.get("margin"), above_zero=False)})
+
+
+def _measuring(raw: Mapping[str, Any], kpis: tuple[Kpi, ...]) -> Options:
+    price = raw.get("price_per_hour")
+    if price is None and any(kpi.name == "cost_per_million" for kpi in kpis):
+        raise ConfigError("kpis.cost_per_million needs a price: type runtime.price_per_hour=0.2")
+    return Options(
+        **{key: whole(f"runtime.{key}", raw.get(key), 1) for key in ("blocks", "calls", "clients")},
+        price_per_hour=None if price is None else number("runtime.price_per_hour", price, above_zero=True),
+    )
 
 
 def _exam(raw: Mapping[str, Any]) -> ExamRules:

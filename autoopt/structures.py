@@ -71,7 +71,7 @@ def measure_structure(
         if name not in known:
             subject = subject or make_subject()
             taken = measure.take(subject)
-            known[name] = {key: taken[key].to_list() for key in measure.of_structure}
+            known[name] = {key: taken[key].to_list() for key in measure.of_structure if key in taken}
             write_atomically(cache, json.dumps({"conditions": conditions, "measured": known}))
         yield {key: Measurement(*numbers) for key, numbers in known[name].items()}
 

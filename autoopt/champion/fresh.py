@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +22,7 @@ from autoopt.measurements.latency import latency
 from autoopt.measurements.throughput import throughput
 from autoopt.runtimes import RUNTIMES
 
+CLIENTS = (1, 4, 16)
 ROWS, LENGTHS, SEQUENCES = "row ", "lengths", "sequences"
 
 
@@ -40,7 +41,7 @@ class Order:
 def measure_fresh(
     model: Path, baseline: Path, inputs: Inputs, *, runtime: str, threads: int, options: Options
 ) -> dict[str, Measurement]:
-    """latency, throughput and cold start of a model beside the baseline, on `inputs` (numpy arrays).
+    """Latency, throughput (with each of CLIENTS, too) and cold start of a model beside the baseline, on numpy `inputs`.
 
     Raises TrialError where the process does not come to its end.
     """
@@ -78,6 +79,9 @@ def main(order: Order) -> None:
         threads=order.threads,
     )
     found = latency(subject) | throughput(subject) | cold_start(subject)
+    for clients in CLIENTS:
+        loaded = throughput(replace(subject, options=replace(subject.options, clients=clients)))
+        found |= {f"{name}_{clients}_clients": loaded[name] for name in ("throughput_qps", "load_p95_ms")}
     print(json.dumps({name: measured.to_list() for name, measured in found.items()}))
 
 

@@ -72,7 +72,13 @@ MEASURES: dict[str, Measure] = {
     ),
     "throughput": Measure(
         throughput,
-        {"throughput_qps": Facts("1/s", True, "queries a second, several clients on one session", of_structure=True)},
+        {
+            "throughput_qps": Facts("1/s", True, "queries a second, several clients on one session", of_structure=True),
+            "load_p95_ms": Facts("ms", False, "95th percentile of the time of one call meanwhile", of_structure=True),
+            "cost_per_million": Facts(
+                "of runtime.price_per_hour", False, "what a million queries cost at that throughput", of_structure=True
+            ),
+        },
     ),
     "cold_start": Measure(
         cold_start,

@@ -14,10 +14,9 @@ Run = Callable[[Inputs], np.ndarray]
 
 @dataclass(frozen=True)
 class Options:
-    """Latency: `blocks` blocks of `calls` calls each, artifact and baseline in turn,
-    `attempts` times at most. Throughput: `clients` threads,
-    `slices`
-    slices of `slice_s` seconds each, in turn too."""
+    """Latency: `blocks` blocks of `calls` calls each, artifact and baseline in turn, `attempts` times at most.
+    Throughput: `clients` threads, `slices` slices of `slice_s` seconds each, in turn too.
+    """
 
     blocks: int = 20
     calls: int = 40
@@ -26,6 +25,8 @@ class Options:
     clients: int = 4
     slices: int = 3
     slice_s: float = 0.05
+    price_per_hour: float | None = None
+    """Of the machine that serves, in any currency; None: costs are not told."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,9 @@
-"""Throughput: several client threads on one session."""
+"""Throughput and latency under load: several client threads on one session."""
 
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,33 +16,54 @@ DIFFERENT = 512  # inputs, round and round
 
 def throughput(subject: Subject) -> dict[str, Measurement]:
     """throughput_qps: single-input queries a second of all clients together; the median over slices that alternate with
-    the baseline's. The spread is half the range of the slices' ratios, times the baseline."""
+    the baseline's. load_p95_ms: the 95th percentile of the time of one call meanwhile, over all slices. With a price,
+    cost_per_million: what a million of such queries cost.
+
+    The spread is half the range of the slices' ratios, times the baseline.
+    """
     inputs = [subject.inputs[i : i + 1] for i in range(min(len(subject.inputs), DIFFERENT))]
-    mine, base = [], []
-    for _ in range(subject.options.slices):
-        mine.append(_slice(subject.session, inputs, subject.options))
-        base.append(_slice(subject.baseline_session, inputs, subject.options))
-    value, baseline = float(np.median(mine)), float(np.median(base))
-    spread = float(np.ptp(np.array(mine) / np.array(base))) / 2 * baseline
-    return {"throughput_qps": Measurement(value, baseline, spread)}
+    slices = [
+        [_slice(session, inputs, subject.options) for session in (subject.session, subject.baseline_session)]
+        for _ in range(subject.options.slices)
+    ]
+    rates = np.array([[rate for rate, _ in pair] for pair in slices])
+    p95s = np.array([[np.percentile(times, 95) for _, times in pair] for pair in slices])
+    calls = [np.concatenate([pair[who][1] for pair in slices]) for who in (0, 1)]
+    found = {
+        "throughput_qps": _measurement(np.median(rates, 0), rates),
+        "load_p95_ms": _measurement([np.percentile(times, 95) for times in calls], p95s),
+    }
+    price = subject.options.price_per_hour
+    if price is not None:
+        costs = price / 3600 * 1e6 / rates
+        found["cost_per_million"] = _measurement(np.median(costs, 0), costs)
+    return found
 
 
-def _slice(session: Run, inputs: Sequence[Inputs], options: Options) -> float:
-    """Queries a second in one slice; each client counts its own calls until the time is over."""
-    counts = [0] * options.clients
+def _measurement(pair: Sequence[Any] | np.ndarray, slices: np.ndarray) -> Measurement:
+    """The values of the artifact and of the baseline; in `slices` (n, 2), those of each slice."""
+    value, baseline = map(float, pair)
+    return Measurement(value, baseline, spread=float(np.ptp(slices[:, 0] / slices[:, 1])) / 2 * baseline)
+
+
+def _slice(session: Run, inputs: Sequence[Inputs], options: Options) -> tuple[float, np.ndarray]:
+    """Queries a second in one slice, and the milliseconds of each; each client calls until the time is over."""
+    times: list[list[float]] = [[] for _ in range(options.clients)]
     began = time.perf_counter()
     end = began + options.slice_s
 
     def client(number: int) -> None:
-        index = number
-        while time.perf_counter() < end:
+        index, now = number, time.perf_counter()
+        while now < end or not times[number]:
             session(inputs[index % len(inputs)])
             index += options.clients
-            counts[number] += 1
+            before, now = now, time.perf_counter()
+            times[number].append(now - before)
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(options.clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(counts) / (time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return sum(map(len, times)) / seconds, 1e3 * np.concatenate([np.array(own) for own in times])

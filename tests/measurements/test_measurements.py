@@ -1,5 +1,6 @@
 """Contract of every measurement."""
 
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def subject(digits: Task, exported: dict[str, Path]) -> Subject:
         targets=digits.validation.targets.numpy(),
         metric=digits.goal.metric,
         baseline_outputs=predict(baseline, inputs),
-        options=Options(blocks=6, calls=20, slices=2, slice_s=0.05),
+        options=Options(blocks=6, calls=20, slices=2, slice_s=0.05, price_per_hour=0.36),
     )
 
 
@@ -207,6 +208,26 @@ def test_throughput_counts_all_clients(subject: Subject) -> None:
     ]
     one_client = 1 / 0.02
     assert 2 * one_client < found.value <= 4 * one_client
+
+
+def test_under_load_a_call_waits_and_a_query_costs_its_share_of_the_hour(subject: Subject) -> None:
+    """One lock: of four clients three wait."""
+    lock = threading.Lock()
+
+    def one_at_a_time(inputs: Inputs) -> np.ndarray:
+        with lock:
+            time.sleep(0.005)
+            return subject.session(inputs)
+
+    options = Options(clients=4, slices=2, slice_s=0.3, price_per_hour=0.36)
+    found = MEASURES["throughput"].take(replace(subject, session=one_at_a_time, options=options))
+    rate = found["throughput_qps"].value
+    assert 50 < rate < 200
+    assert found["load_p95_ms"].value > 15
+    assert found["cost_per_million"].value == pytest.approx(100 / rate, rel=0.2)
+    assert found["cost_per_million"].ratio > 1
+    free = replace(options, price_per_hour=None)
+    assert "cost_per_million" not in MEASURES["throughput"].take(replace(subject, options=free))
 
 
 def test_predictions_are_made_one_input_a_call(subject: Subject) -> None:
