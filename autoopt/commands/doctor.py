@@ -12,6 +12,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
@@ -26,6 +27,7 @@ from autoopt.tasks import Task
 OK, WARNING, ERROR = "ok", "warning", "error"
 STYLES = {OK: "green", WARNING: "yellow", ERROR: "bold red"}
 PACKAGES = ("torch", "onnx", "onnxruntime", "optuna", "mlflow", "hydra-core", "torch-pruning")
+QUIET_S, PRODUCTS, UNSTEADY = 5.0, 200, 1.5
 LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 2.0
 
 
@@ -46,6 +48,7 @@ def doctor(settings: Settings) -> int:
         "packages": _packages,
         "cpu": _cpu,
         "threads": partial(_threads, settings),
+        "quiet": _quiet,
         "memory": _memory,
         "disk": partial(_disk, settings.outputs),
         "configuration": partial(_configuration, settings, task),
@@ -104,6 +107,32 @@ def _threads(settings: Settings) -> Finding:
             "spinning threads steal cores: export OMP_WAIT_POLICY=PASSIVE",
         )
     return Finding(OK, detail)
+
+
+def _quiet() -> Finding:
+    """How steady a small matrix product is, block by block: what other work on the machine does to latencies."""
+    matrix = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
+    blocks = []
+    end = time.perf_counter() + QUIET_S
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        for _ in range(PRODUCTS):
+            matrix @ matrix
+        blocks.append(time.perf_counter() - began)
+    low, middle, high = np.percentile(blocks, [25, 50, 95])
+    spread = high / low
+    detail = (
+        f"a small matrix product takes {1e6 * middle / PRODUCTS:.0f} us, at times {spread:.2f}x its best{_governor()}"
+    )
+    if spread <= UNSTEADY:
+        return Finding(OK, detail)
+    return Finding(WARNING, detail, "other work is on this machine: ratios hold, milliseconds may not")
+
+
+def _governor() -> str:
+    """Of the CPU's frequency, where the system tells."""
+    file = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return f"; frequency governor {file.read_text().strip()}" if file.is_file() else ""
 
 
 def _memory() -> Finding:

@@ -18,6 +18,7 @@ def test_it_checks_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
         "packages",
         "cpu",
         "threads",
+        "quiet",
         "memory",
         "disk",
         "configuration",
@@ -39,6 +40,15 @@ def test_more_threads_than_cores_is_a_warning(tmp_path: Path) -> None:
     finding = doctor._threads(load_settings([f"outputs={tmp_path}", "threads=999"]))
     assert finding.status == "warning"
     assert "999 to train" in finding.detail
+
+
+@pytest.mark.parametrize(("limit", "status"), [(1e9, "ok"), (0.5, "warning")])
+def test_a_machine_with_other_work_is_a_warning(limit: float, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "UNSTEADY", limit)
+    monkeypatch.setattr(doctor, "QUIET_S", 0.2)
+    finding = doctor._quiet()
+    assert finding.status == status
+    assert "a small matrix product takes" in finding.detail
 
 
 def test_a_server_that_is_down_is_a_warning(tmp_path: Path) -> None:
