@@ -17,7 +17,6 @@ from autoopt.runtimes import Session
 from autoopt.tasks import Task
 from autoopt.tasks.goal import CLASSIFICATION
 
-NAMES = "labels.json"
 EXAM = "autoopt_exam_"  # and the trial's number: a user attribute of the study
 
 
@@ -97,8 +96,9 @@ def _of_classes(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: T
 
 def _by_class(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: Task) -> list[dict[str, Any]]:
     """Recall of both in each class that has rows, the one that lost most first."""
-    names = json.loads(task.files[NAMES]) if NAMES in task.files else [str(i) for i in range(task.classes)]
     rows = np.bincount(targets, minlength=task.classes)
-    found = zip(names, rows.tolist(), recalls(mine, targets).tolist(), recalls(base, targets).tolist(), strict=True)
+    found = zip(
+        task.class_names, rows.tolist(), recalls(mine, targets).tolist(), recalls(base, targets).tolist(), strict=True
+    )
     table = [{"class": name, "rows": n, "recall": own, "baseline": theirs} for name, n, own, theirs in found if n]
     return sorted(table, key=lambda row: float(row["recall"]) - float(row["baseline"]))

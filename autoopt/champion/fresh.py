@@ -1,8 +1,6 @@
 """Speed and memory in fresh processes: what a search of hours has left in this one must not decide."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
 from autoopt.core.metric import Metric
 from autoopt.measurements import Options, Subject
 from autoopt.measurements.cold_start import cold_start
 from autoopt.measurements.latency import latency
+from autoopt.measurements.process import run_fresh
 from autoopt.measurements.throughput import throughput
 from autoopt.runtimes import RUNTIMES
 
@@ -49,16 +47,8 @@ def measure_fresh(
         file = Path(folder) / "inputs.npz"
         _save(inputs, file)
         order = Order(str(model), str(baseline), str(file), runtime, threads, asdict(options))
-        done = subprocess.run(
-            [sys.executable, "-m", "autoopt.champion.fresh", json.dumps(asdict(order))],
-            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
-            capture_output=True,
-            text=True,
-        )
-    if done.returncode:
-        reason = (done.stderr.splitlines() or ["no reason given"])[-1]
-        raise TrialError(f"measuring in a fresh process failed: {reason[:500]}")
-    return {name: Measurement(*numbers) for name, numbers in json.loads(done.stdout.splitlines()[-1]).items()}
+        found = run_fresh("-m", "autoopt.champion.fresh", json.dumps(asdict(order)))
+    return {name: Measurement(*numbers) for name, numbers in found.items()}
 
 
 def main(order: Order) -> None:
@@ -78,10 +68,13 @@ def main(order: Order) -> None:
         options=Options(**order.options),
         threads=order.threads,
     )
-    found = latency(subject) | throughput(subject) | cold_start(subject)
+    loads = {
+        clients: throughput(replace(subject, options=replace(subject.options, clients=clients)))
+        for clients in sorted({*CLIENTS, subject.options.clients})
+    }
+    found = latency(subject) | loads[subject.options.clients] | cold_start(subject)
     for clients in CLIENTS:
-        loaded = throughput(replace(subject, options=replace(subject.options, clients=clients)))
-        found |= {f"{name}_{clients}_clients": loaded[name] for name in ("throughput_qps", "load_p95_ms")}
+        found |= {f"{name}_{clients}_clients": loads[clients][name] for name in ("throughput_qps", "load_p95_ms")}
     print(json.dumps({name: measured.to_list() for name, measured in found.items()}))
 
 

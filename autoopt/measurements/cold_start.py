@@ -1,9 +1,5 @@
 """Memory and cold start: a fresh process that loads the artifact and serves some inputs."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -11,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.core.errors import TrialError, one_line
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
 from autoopt.measurements import serve_once
+from autoopt.measurements.process import run_fresh
 from autoopt.measurements.subject import Subject
 
 SERVED, STARTS = 100, 3
@@ -46,13 +42,7 @@ def _calls(inputs: Inputs) -> dict[str, np.ndarray]:
 
 
 def _served(model: Path, inputs: Path, threads: int) -> dict[str, float]:
-    words = [sys.executable, str(serve_once.__file__), str(model), str(inputs), str(threads)]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        reason = one_line(RuntimeError(done.stderr.splitlines()[-1] if done.stderr else "no reason given"), 300)
-        raise TrialError(f"a fresh process cannot serve the model: {reason}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(run_fresh(str(serve_once.__file__), str(model), str(inputs), str(threads)))
 
 
 def _measurement(mine: list[float], base: list[float]) -> Measurement:

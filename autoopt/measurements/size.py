@@ -13,12 +13,13 @@ from autoopt.measurements.subject import Subject
 
 def size(subject: Subject) -> dict[str, Measurement]:
     """size_mb, download_mb (deflate, level 6), params_m and weight_sparsity."""
-    mine, base = _bytes(subject.path), _baseline_bytes(subject.baseline_path, _stamp(subject.baseline_path))
+    base, base_weights = _of_baseline(subject.baseline_path, _stamp(subject.baseline_path))
+    mine = _bytes(subject.path)
     weights, zeros = _weights(subject.float_path)
     return {
         "size_mb": Measurement(mine[0], base[0]),
         "download_mb": Measurement(mine[1], base[1]),
-        "params_m": Measurement(weights, _baseline_weights(subject.baseline_path, _stamp(subject.baseline_path))),
+        "params_m": Measurement(weights, base_weights),
         "weight_sparsity": Measurement(zeros),
     }
 
@@ -45,10 +46,6 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 # The baseline is the same in every trial, and to deflate 90 MB takes longer than to measure a small student.
 @lru_cache(maxsize=4)
-def _baseline_bytes(path: Path, stamp: tuple[int, int]) -> tuple[float, float]:
-    return _bytes(path)
-
-
-@lru_cache(maxsize=4)
-def _baseline_weights(path: Path, stamp: tuple[int, int]) -> float:
-    return _weights(path)[0]
+def _of_baseline(path: Path, stamp: tuple[int, int]) -> tuple[tuple[float, float], float]:
+    """Its bytes, and how many weights it has."""
+    return _bytes(path), _weights(path)[0]

@@ -10,8 +10,6 @@ from autoopt.core.kpi import Facts, Kpi
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Trial
 
-UNTAKEN: Mapping[str, Any] = {"passed": True}
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -41,8 +39,8 @@ class Outcome:
     @property
     def champion(self) -> Trial | None:
         """The first of the finalists that has not failed its exam; None where there is none."""
-        left = (t for t in self.standing.front[: self.finalists] if self.exams.get(t.number, UNTAKEN)["passed"])
-        return next(left, None)
+        failed = self.failed
+        return next((t for t in self.standing.front[: self.finalists] if t not in failed), None)
 
     @property
     def test(self) -> Mapping[str, Any] | None:
@@ -52,5 +50,5 @@ class Outcome:
     @property
     def failed(self) -> tuple[Trial, ...]:
         """The finalists that failed, the best first."""
-        front = self.standing.front[: self.finalists]
-        return tuple(t for t in front if not self.exams.get(t.number, UNTAKEN)["passed"])
+        taken = (t for t in self.standing.front[: self.finalists] if t.number in self.exams)
+        return tuple(t for t in taken if not self.exams[t.number]["passed"])

@@ -85,7 +85,7 @@ class Run:
             if self.failures >= FAILURES_IN_A_ROW and self.standing.count(COMPLETE) <= 1:
                 last = self.trials[-1].reason
                 raise AutooptError(f"the first {self.failures} trials all failed, the last one with: {last}")
-            self._one_trial(min(left.values(), default=float("inf")))
+            self._one_trial()
 
     def prepare(self) -> None:
         """Trial 0, the first recipes, and what a stop or a deadline has left of an earlier session."""
@@ -110,7 +110,7 @@ class Run:
             raise draft.error
         self._add(0, draft, None)
 
-    def _one_trial(self, seconds_left: float) -> None:
+    def _one_trial(self) -> None:
         """One proposal: evaluated, answered from the record, or left since it would take too long."""
         search, study, clock = self.search, self.search.study, self.session.clock
         stubborn = max(self.repeats, self.failures) >= STUBBORN
@@ -120,7 +120,7 @@ class Run:
             if recipe in self.known:
                 self.repeats += 1
                 return tell_repeat(study, asked, self.known[recipe], search.kpis)
-            if self._would_end_after(seconds_left, recipe):
+            if self._would_be_late(recipe):
                 self.too_long += not leave(study, asked)
                 return None
             asked.set_user_attr(RECORD, running(recipe))
@@ -139,10 +139,10 @@ class Run:
     def _deadlines(self) -> dict[str, float]:
         return seconds_left(self.search.budget, self.session.session_s, self.until, datetime.now())
 
-    def _would_end_after(self, seconds_left: float, recipe: Recipe) -> bool:
+    def _would_be_late(self, recipe: Recipe) -> bool:
         """Never while nothing is feasible: then any model is better than none."""
-        deadline = seconds_left < float("inf") and bool(self.standing.feasible)
-        return deadline and expected_seconds(recipe, self.trials) > seconds_left
+        left = self._seconds_left()
+        return left < float("inf") and bool(self.standing.feasible) and expected_seconds(recipe, self.trials) > left
 
     def _evaluate(self, asked: optuna.Trial, recipe: Recipe) -> tuple[Trial, Iterable[Draft]]:
         """The trial as it was recorded, and its siblings. Raises Interrupted, and what is a bug, after the record."""

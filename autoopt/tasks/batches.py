@@ -1,7 +1,7 @@
 """Batches to evaluate in: of about one length, as many rows as memory allows."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoopt.core.inputs import Inputs
 
@@ -13,7 +13,9 @@ def by_length(inputs: Inputs) -> Tensor:
     return torch.arange(len(inputs)) if inputs.lengths is None else torch.as_tensor(inputs.lengths).argsort(stable=True)
 
 
-def evaluation_batches(inputs: Inputs) -> list[Tensor]:
-    """All places once, in the order of by_length."""
-    longest = 1 if inputs.lengths is None else int(inputs.lengths.max())
-    return list(by_length(inputs).split(max(1, min(ROWS, TOKENS // longest))))
+@torch.no_grad()
+def module_outputs(model: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """The outputs (n, k) of a module in eval mode, in the order of by_length, and the places of their rows."""
+    longest, places = 1 if inputs.lengths is None else int(inputs.lengths.max()), by_length(inputs)
+    batches = places.split(max(1, min(ROWS, TOKENS // longest)))
+    return torch.cat([model(*inputs[batch]) for batch in batches]), places

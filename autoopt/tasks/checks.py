@@ -9,7 +9,7 @@ from torch import nn
 
 from autoopt.core.errors import ConfigError
 from autoopt.core.inputs import Inputs
-from autoopt.tasks.batches import evaluation_batches
+from autoopt.tasks.batches import module_outputs
 from autoopt.tasks.goal import CLASSIFICATION
 from autoopt.tasks.task import Split, Task
 
@@ -44,9 +44,7 @@ def check_task(task: Task) -> None:
 
 def check_teacher(task: Task, teacher: nn.Module) -> None:
     """Raises ConfigError where the teacher's outputs are no numbers, or it is no better than not looking at all."""
-    batches = evaluation_batches(task.validation.inputs)
-    with torch.no_grad():
-        outputs = torch.cat([teacher(*task.validation.inputs[places]) for places in batches])
+    outputs, places = module_outputs(teacher, task.validation.inputs)
     if outputs.shape != (len(task.validation), task.classes):
         raise ConfigError(
             f"the teacher gives outputs of shape {tuple(outputs.shape)} for the validation split: "
@@ -54,7 +52,7 @@ def check_teacher(task: Task, teacher: nn.Module) -> None:
         )
     if not torch.isfinite(outputs).all():
         raise ConfigError("the teacher's outputs on the validation split are not all finite: is it trained?")
-    targets = task.validation.targets[torch.cat(batches)]
+    targets = task.validation.targets[places]
     quality = task.goal.metric.score(outputs.numpy(), targets.numpy())
     blind = task.goal.metric.score(_blind(task).numpy(), targets.numpy())
     if task.goal.kind == CLASSIFICATION and len(targets.unique()) == 1:

@@ -1,6 +1,5 @@
 """task=image_folder: images in one folder a class, as torchvision's ImageFolder reads them."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from autoopt.core.errors import ConfigError
 from autoopt.tasks.checks import row_digests
 from autoopt.tasks.held_out import hold_out
 from autoopt.tasks.resnet import resnet
-from autoopt.tasks.task import Split, Task, single
+from autoopt.tasks.task import Split, Task, labels_file, single
 from autoopt.tasks.vision import build_classifier, vision_folder
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"}
@@ -50,7 +49,7 @@ def image_folder(path: str | None = None, size: int = 64, grey: bool = False, pr
         students=("cnn", "mlp"),
         input_meaning=f"float32 (batch, {channels}, {size}, {size}): {'grey' if grey else 'RGB'} pixels / 255",
         data_source=str(root),
-        files={"labels.json": (json.dumps(classes, ensure_ascii=False) + "\n").encode()},
+        files=labels_file(classes),
     )
 
 

@@ -1,7 +1,8 @@
 """What every task is: data in three splits, a teacher, and the students that fit it."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+LABELS = "labels.json"
+"""Among the files of a task: the names of the classes, in the order of their ids."""
+
+
+def labels_file(names: Sequence[str]) -> dict[str, bytes]:
+    return {LABELS: (json.dumps(list(names), ensure_ascii=False) + "\n").encode()}
 
 
 def single(inputs: Tensor, targets: Tensor) -> Split:
@@ -73,6 +82,11 @@ class Task:
     """What a user of an artifact needs besides the model, by name: the tokenizer, the class names."""
     transfer: Callable[[int], Inputs] | None = None
     """Part k (from 0) of the unlabelled transfer set, as many inputs as the train split has; None: there is none."""
+
+    @property
+    def class_names(self) -> list[str]:
+        """Of LABELS; where there is none, the ids."""
+        return json.loads(self.files[LABELS]) if LABELS in self.files else [str(i) for i in range(self.classes)]
 
     @property
     def signature(self) -> Signature:

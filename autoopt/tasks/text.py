@@ -13,7 +13,7 @@ from autoopt.core.errors import ConfigError
 from autoopt.core.inputs import Inputs
 from autoopt.core.signature import Tokens
 from autoopt.tasks.encoder import build_encoder, embedding_table, encoder_folder
-from autoopt.tasks.task import Split, Task
+from autoopt.tasks.task import Split, Task, labels_file
 from autoopt.tasks.transfer import Maker, similar_tokens
 
 STUDENTS = ("bag", "text_cnn", "bigru", "bilstm")
@@ -104,10 +104,7 @@ def text_task(name: str, parts: Sequence[Sentences], *, pretrained: str | None, 
         input_meaning=f"int64 (batch, length): ids of tokenizer.json, at most {max_tokens}; {tokenizer.pad} is padding",
         data_source=source,
         tokens=tokenizer.tokens(used),
-        files={
-            "tokenizer.json": tokenizer.content,
-            "labels.json": (json.dumps(names, ensure_ascii=False) + "\n").encode(),
-        },
+        files={"tokenizer.json": tokenizer.content, **labels_file(names)},
         transfer=_transfer(tokenizer, encoded[0], folder),
     )
 

@@ -13,7 +13,7 @@ from autoopt.core.inputs import Inputs
 from autoopt.core.recipe import Recipe
 from autoopt.pruning import Pruned
 from autoopt.tasks import Split
-from autoopt.tasks.batches import evaluation_batches
+from autoopt.tasks.batches import module_outputs
 from autoopt.tasks.goal import CLASSES, Goal
 from autoopt.training.distillation import distillation_loss
 from autoopt.training.lessons import Lessons
@@ -161,9 +161,7 @@ def _recalibrate(model: nn.Module, split: Split, batch_size: int, generator: tor
     model.eval()
 
 
-@torch.no_grad()
 def module_quality(model: nn.Module, split: Split, goal: Goal = CLASSES) -> float:
     """The metric of a module in eval mode: for learning curves only, an artifact's is measured on its runtime."""
-    batches = evaluation_batches(split.inputs)
-    outputs = torch.cat([model(*split.inputs[places]) for places in batches])
-    return float(goal.metric.score(outputs.numpy(), split.targets[torch.cat(batches)].numpy()))
+    outputs, places = module_outputs(model, split.inputs)
+    return float(goal.metric.score(outputs.numpy(), split.targets[places].numpy()))

@@ -1,0 +1,19 @@
+"""A Python process of its own, which has done nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from autoopt.core.errors import TrialError
+
+
+def run_fresh(*words: str) -> Any:
+    """What `python WORDS` prints as JSON on its last line. Raises TrialError with its last words where it fails."""
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.splitlines() or ["no reason given"])[-1]
+        raise TrialError(f"measuring in a fresh process failed: {reason[:500]}")
+    return json.loads(done.stdout.splitlines()[-1])
