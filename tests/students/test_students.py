@@ -75,7 +75,7 @@ def test_it_learns(student: str, trained: dict[str, nn.Module], fitting: Fitting
     if model is None:
         torch.manual_seed(0)
         model = build_student(student, task)
-        recipe = make_recipe(student=student, epochs=12 if task.tokens else 3, batch_size=16 if task.tokens else 64)
+        recipe = make_recipe(student=student, epochs=20 if task.tokens else 3, batch_size=16 if task.tokens else 64)
         train(Pruned(model), lessons_of(task), task.validation, recipe, seed=0, hooks=Hooks())
     with torch.no_grad():
         accuracy = (model(*task.validation.inputs).argmax(1) == task.validation.targets).float().mean()
