@@ -12,6 +12,7 @@ from torch import nn
 
 from autoopt.core.errors import TrialError, foreign
 from autoopt.core.kpi import Measurements
+from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import Options, Subject
@@ -47,6 +48,7 @@ class Bench:
     """Names in MEASURES: what each trial takes."""
     structures: Path
     """Where exported and measured structures are kept."""
+    quiet: QuietMachine
 
 
 def run_trial(
@@ -102,7 +104,7 @@ def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measuremen
     recipe = draft.recipe
     choices = (recipe.quantization, recipe.operators, recipe.keep_float, recipe.graph_optimization)
     for found in measure_structure(
-        structure, "-".join(filter(None, choices)), bench.conditions, bench.measures, quantized
+        structure, "-".join(filter(None, choices)), bench.conditions, bench.measures, quantized, bench.quiet
     ):
         draft.measurements |= found
         admit(draft.measurements)

@@ -12,6 +12,7 @@ from autoopt.core.artifact import write_atomically
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
+from autoopt.core.quiet import QuietMachine
 from autoopt.measurements import MEASURES, Subject
 from autoopt.runtimes import Session
 from autoopt.runtimes.export import export
@@ -55,13 +56,14 @@ def measure_structure(
     conditions: Mapping[str, Any],
     measures: Collection[str],
     make_subject: Callable[[], Subject],
+    quiet: QuietMachine,
 ) -> Iterator[dict[str, Measurement]]:
     """What the structure decides, under a quantization scheme: size first, since it costs nothing.
 
     Of `measures`, names in MEASURES. `scheme` is its name, with all else that changes the graph. `conditions` (plain
     JSON) are those of the measuring: what was measured under others is measured anew. `make_subject()` is the quantized
-    graph, and is asked only where something was not measured before. An iterator, so that whoever asks may stop when a
-    bound is broken.
+    graph, and is asked only where something was not measured before; others wait in `quiet` meanwhile. An iterator, so
+    that whoever asks may stop when a bound is broken.
     """
     cache, known = structure / f"{scheme}.json", _known(structure / f"{scheme}.json", conditions)
     subject = None
@@ -70,10 +72,11 @@ def measure_structure(
             continue
         if name not in known:
             subject = subject or make_subject()
-            taken = measure.take(subject)
+            with quiet.measuring():
+                taken = measure.take(subject)
             known[name] = {key: taken[key].to_list() for key in measure.of_structure if key in taken}
             write_atomically(cache, json.dumps({"conditions": conditions, "measured": known}))
-        yield {key: Measurement(*numbers) for key, numbers in known[name].items()}
+        yield {key: Measurement.from_list(numbers) for key, numbers in known[name].items()}
 
 
 def _known(cache: Path, conditions: Mapping[str, Any]) -> dict[str, Any]:

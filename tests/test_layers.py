@@ -16,7 +16,8 @@ ALLOWED = {
     "pipeline": FREE | MEMBERS | {"training", "structures"},
     "compose": FREE,
     "config_space": FREE | MEMBERS | {"training"},
-    "config": {"compose", "config_space"} | FREE | MEMBERS | VIEWS | {"training", "pipeline"},
+    "config_sections": FREE | MEMBERS | {"training", "search"},
+    "config": {"compose", "config_space", "config_sections"} | FREE | MEMBERS | VIEWS | {"training", "pipeline"},
     "champion": FREE | MEMBERS | VIEWS | {"training", "pipeline"},
     "commands": FREE | MEMBERS | VIEWS | {"training", "pipeline", "compose", "config", "champion"},
     "cli": {"__version__"}

@@ -34,6 +34,7 @@ TAKEN = {name for measure in MEASURES.values() if not measure.dear for name in m
     "r2",
     "quality",
     "cost_per_million",
+    "latency_p99_ms",
 }
 
 

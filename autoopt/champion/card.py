@@ -93,4 +93,4 @@ def _dtype(value: onnx.ValueInfoProto) -> str:
 
 
 def _measured(m: Measurement, facts: Facts) -> dict[str, Any]:
-    return {"value": m.value, "baseline": m.baseline, "ratio": m.ratio, "unit": facts.unit, "meaning": facts.meaning}
+    return {**m.to_dict(), "unit": facts.unit, "meaning": facts.meaning}

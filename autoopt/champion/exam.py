@@ -67,7 +67,7 @@ def final_exam(
         "drop_95": [low, high],
         **(_of_classes(mine, base, targets, task) if task.goal.kind == CLASSIFICATION else {}),
         "size": len(targets),
-        "fresh": {name: {"value": m.value, "baseline": m.baseline, "ratio": m.ratio} for name, m in fresh.items()},
+        "fresh": {name: m.to_dict() for name, m in fresh.items()},
         "rule": rule,
         "passed": not broken,
         "broken": broken,

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autoopt.core.exam import ExamRules
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
 from autoopt.core.metric import Metric
@@ -20,7 +21,7 @@ from autoopt.measurements.process import run_fresh
 from autoopt.measurements.throughput import throughput
 from autoopt.runtimes import RUNTIMES
 
-CLIENTS = (1, 4, 16)
+FEWEST_CALLS = 5  # a block: those of many inputs take long
 ROWS, LENGTHS, SEQUENCES = "row ", "lengths", "sequences"
 
 
@@ -34,21 +35,26 @@ class Order:
     runtime: str
     threads: int
     options: Mapping[str, Any]
+    clients: Sequence[int]
+    batch_sizes: Sequence[int]
 
 
 def measure_fresh(
-    model: Path, baseline: Path, inputs: Inputs, *, runtime: str, threads: int, options: Options
+    model: Path, baseline: Path, inputs: Inputs, *, runtime: str, threads: int, options: Options, rules: ExamRules
 ) -> dict[str, Measurement]:
-    """Latency, throughput (with each of CLIENTS, too) and cold start of a model beside the baseline, on numpy `inputs`.
+    """Latency, throughput and cold start of a model beside the baseline, on numpy `inputs`; by the rules with several
+    numbers of clients and inputs a call, too.
 
     Raises TrialError where the process does not come to its end.
     """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "inputs.npz"
         _save(inputs, file)
-        order = Order(str(model), str(baseline), str(file), runtime, threads, asdict(options))
+        order = Order(
+            str(model), str(baseline), str(file), runtime, threads, asdict(options), rules.clients, rules.batch_sizes
+        )
         found = run_fresh("-m", "autoopt.champion.fresh", json.dumps(asdict(order)))
-    return {name: Measurement(*numbers) for name, numbers in found.items()}
+    return {name: Measurement.from_list(numbers) for name, numbers in found.items()}
 
 
 def main(order: Order) -> None:
@@ -70,11 +76,15 @@ def main(order: Order) -> None:
     )
     loads = {
         clients: throughput(replace(subject, options=replace(subject.options, clients=clients)))
-        for clients in sorted({*CLIENTS, subject.options.clients})
+        for clients in sorted({*order.clients, subject.options.clients})
     }
     found = latency(subject) | loads[subject.options.clients] | cold_start(subject)
-    for clients in CLIENTS:
+    for clients in order.clients:
         found |= {f"{name}_{clients}_clients": loads[clients][name] for name in ("throughput_qps", "load_p95_ms")}
+    for batch in order.batch_sizes:
+        calls = max(FEWEST_CALLS, subject.options.calls // batch)
+        timed = latency(replace(subject, options=replace(subject.options, batch=batch, calls=calls)))
+        found |= {f"{name}_batch_{batch}": measured for name, measured in timed.items()}
     print(json.dumps({name: measured.to_list() for name, measured in found.items()}))
 
 

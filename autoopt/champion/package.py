@@ -12,7 +12,7 @@ from autoopt.champion.fresh import measure_fresh
 from autoopt.core import artifact
 from autoopt.core.errors import ArtifactError
 from autoopt.core.exam import ExamRules
-from autoopt.core.kpi import Kpi
+from autoopt.core.kpi import Kpi, Measurement
 from autoopt.core.trial import Trial
 from autoopt.pipeline import Bench
 
@@ -28,15 +28,7 @@ def crown(
     for trial in front[: rules.finalists]:
         source = artifact.trial_folder(folder, trial.number)
         model = source / artifact.MODEL
-        again = partial(
-            measure_fresh,
-            model,
-            bench.baseline_path,
-            bench.task.validation.inputs.numpy(),
-            runtime=bench.conditions["runtime"],
-            threads=bench.conditions["threads"],
-            options=bench.measuring,
-        )
+        again = partial(_measure_again, model, bench, rules)
         test = final_exam(
             study, trial.number, model, bench.baseline_path, bench.task, kpis, rules.rule, bench.open_session, again
         )
@@ -44,6 +36,19 @@ def crown(
             return _write(folder / CHAMPION, source, trial, {**artifact.verify(source), "test": test}, bench)
     shutil.rmtree(folder / CHAMPION, ignore_errors=True)
     return None
+
+
+def _measure_again(model: Path, bench: Bench, rules: ExamRules) -> dict[str, Measurement]:
+    with bench.quiet.measuring():
+        return measure_fresh(
+            model,
+            bench.baseline_path,
+            bench.task.validation.inputs.numpy(),
+            runtime=bench.conditions["runtime"],
+            threads=bench.conditions["threads"],
+            options=bench.measuring,
+            rules=rules,
+        )
 
 
 def _write(target: Path, source: Path, trial: Trial, card: dict[str, object], bench: Bench) -> Path:

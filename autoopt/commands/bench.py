@@ -17,6 +17,7 @@ from autoopt.core import artifact
 from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.errors import ArtifactError, ConfigError
 from autoopt.core.metric import QUALITIES
+from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import BASELINE, TEACHER
 from autoopt.core.space import Space, restrict, typical, values, without_temperature
 from autoopt.measurements import OF_CLASSES, wanted
@@ -71,9 +72,11 @@ def narrow(settings: Settings, task: Task) -> Space:
     )
 
 
-def make_bench(settings: Settings, task: Task, teacher: nn.Module, weights: str) -> Bench:
+def make_bench(
+    settings: Settings, task: Task, teacher: nn.Module, weights: str, quiet: QuietMachine | None = None
+) -> Bench:
     """Export the teacher as the baseline into the study's folder, and have it label the train split. `weights`: its
-    fingerprint.
+    fingerprint; `quiet`: that of the search, which works under it.
     """
     open_session: Callable[[Path], Session] = partial(_open, settings)
     baseline = _baseline(settings, task, teacher, weights)
@@ -95,6 +98,7 @@ def make_bench(settings: Settings, task: Task, teacher: nn.Module, weights: str)
         seed=settings.seed,
         measures=wanted(settings.kpis),
         structures=settings.folder / "structures",
+        quiet=quiet or QuietMachine(),
     )
 
 

@@ -21,6 +21,7 @@ from autoopt.commands.stop import StopSignal
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.errors import Interrupted
+from autoopt.core.quiet import QuietMachine
 from autoopt.core.space import trains
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Draft, Trial
@@ -54,14 +55,16 @@ def run(settings: Settings, task: Task) -> int:
     space = narrow(settings, task)
     with lock_study(settings.folder, settings.study), StopSignal() as stop:
         display = Display(settings.study, settings.kpis, settings.budget.hours, settings.budget.trials)
-        hooks = Hooks(should_stop=lambda: bool(stop), on_epoch=display.on_epoch)
+        quiet = QuietMachine()
+        hooks = Hooks(should_stop=partial(_give_way, quiet, stop), on_epoch=display.on_epoch)
         work = settings.folder / "work"
         log_to(settings.folder / "search.log")
         display.say(f"study {settings.study} in {settings.folder}")
         if needs_training(task, settings.teacher):
             display.say("no weights of the teacher are given: it is trained once and kept, or read where it was")
         try:
-            teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks)
+            with quiet.working():
+                teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks)
         except Interrupted:
             display.say("stopped before the study began, while the teacher was trained")
             return stop.exit_code
@@ -75,7 +78,7 @@ def run(settings: Settings, task: Task) -> int:
         if study.trials:
             there = sum(trial.state.is_finished() for trial in study.trials)
             display.say(f"going on after {there} trials that are there already")
-        bench = make_bench(settings, task, teacher, weights)
+        bench = make_bench(settings, task, teacher, weights, quiet)
         view = _open_view(settings, study, display)
         watch = Watch(
             display.on_start, partial(_keep, bench, settings, work), partial(_on_end, settings, display, view)
@@ -92,12 +95,18 @@ def run(settings: Settings, task: Task) -> int:
             watch=watch,
             should_stop=hooks.should_stop,
         )
-        with display:
+        with display, quiet.working():
             stopped_by = run_search(job)
         if stopped_by != "interrupt":  # what it holds may serve the siblings that the stop has cost
             shutil.rmtree(work, ignore_errors=True)
         _conclude(settings, study, bench, view)
         return stop.exit_code
+
+
+def _give_way(quiet: QuietMachine, stop: StopSignal) -> bool:
+    """Between two steps of training: another process may be measuring."""
+    quiet.step()
+    return bool(stop)
 
 
 def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any) -> None:

@@ -13,3 +13,7 @@ class ExamRules:
 
     rule: str = UPPER_LIMIT
     finalists: int = 3
+    clients: tuple[int, ...] = (1, 4, 16)
+    """Throughput is measured with so many client threads, too."""
+    batch_sizes: tuple[int, ...] = (8, 32)
+    """And latency with so many inputs a call."""

@@ -1,7 +1,7 @@
 """KPIs: what "good enough" and "better" mean."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -23,6 +23,9 @@ class Facts:
     """True where it does not depend on the values of the weights: it is known before a trial trains."""
 
 
+Interval = tuple[float, float]
+
+
 @dataclass(frozen=True)
 class Measurement:
     """A number taken from an artifact, and the baseline's, taken with it: their ratio holds on a noisy machine."""
@@ -31,10 +34,29 @@ class Measurement:
     baseline: float | None = None
     spread: float = 0.0
     """How far off the value may be, either way, in its unit; 0 where it is exact."""
+    interval: Interval | None = None
+    """95%, of the value; None where none was estimated."""
+    ratio_interval: Interval | None = None
+    """95%, of the ratio."""
+    unstable: bool = False
+    """True where its spread stayed above what is allowed, though it was taken again: see Kpi.violations."""
 
-    def to_list(self) -> list[float | None]:
-        """Its numbers, in the order in which the constructor takes them."""
-        return [self.value, self.baseline, self.spread]
+    def to_list(self) -> list[Any]:
+        """Plain JSON values, for from_list; what is not known at the end is left out."""
+        whole = [self.value, self.baseline, self.spread, self.interval, self.ratio_interval, self.unstable]
+        return whole if self.interval or self.ratio_interval or self.unstable else whole[:3]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a card: with its ratio, and where they were estimated with its intervals."""
+        sure = {"value_95": self.interval, "ratio_95": self.ratio_interval, "unstable": self.unstable}
+        numbers = {"value": self.value, "baseline": self.baseline, "ratio": self.ratio}
+        return numbers | (sure if self.interval else {})
+
+    @classmethod
+    def from_list(cls, raw: Sequence[Any]) -> "Measurement":
+        """Of to_list."""
+        value, baseline, spread, own, ratios, unstable = [*raw, None, None, False][:6] if len(raw) == 3 else raw
+        return cls(value, baseline, spread, own and tuple(own), ratios and tuple(ratios), unstable)
 
     @property
     def ratio(self) -> float | None:
@@ -70,8 +92,12 @@ class Kpi:
     def violations(self, measured: Measurement) -> dict[str, float]:
         """By kind of bound: how far past it, divided by its magnitude (by 1 for a bound of 0); <= 0 is met.
 
-        What lies past it by no more than rounding (1e-9) is met: 2713 of 3000 is a drop of 0.015 from 2758 of 3000.
+        What lies past it by no more than rounding (1e-9) is met: 2713 of 3000 is a drop of 0.015 from 2758 of 3000. An
+        unstable measurement breaks a bound only where it does so by more than its spread: the final exam decides.
         """
+        return self.certain_violations(measured) if measured.unstable else self._violations(measured)
+
+    def _violations(self, measured: Measurement) -> dict[str, float]:
         return {
             kind: _forgive_rounding(_overshoot(self, kind, bound, measured) / (abs(bound) or 1.0))
             for kind, bound in self.bounds().items()
@@ -82,7 +108,7 @@ class Kpi:
         even so is broken for certain.
         """
         low, high = (
-            self.violations(Measurement(measured.value + shift, measured.baseline))
+            self._violations(Measurement(measured.value + shift, measured.baseline))
             for shift in (-measured.spread, measured.spread)
         )
         return {kind: min(low[kind], high[kind]) for kind in low}

@@ -33,7 +33,7 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Evaluation":
-        measurements = {name: Measurement(*numbers) for name, numbers in raw["measurements"].items()}
+        measurements = {name: Measurement.from_list(numbers) for name, numbers in raw["measurements"].items()}
         return cls(measurements, raw["seconds"], tuple(raw["curve"]), raw["facts"])
 
 

@@ -68,6 +68,7 @@ MEASURES: dict[str, Measure] = {
             "latency_p95_ms": Facts(
                 "ms", False, "95th percentile of the time of one call with one input", of_structure=True
             ),
+            "latency_p99_ms": Facts("ms", False, "99th percentile, where calls are enough", of_structure=True),
         },
     ),
     "throughput": Measure(

@@ -15,7 +15,8 @@ def quality(subject: Subject) -> dict[str, Measurement]:
     outputs = (predict(subject.session, subject.inputs), subject.baseline_outputs)
 
     def both(score: Callable[[np.ndarray, np.ndarray], float]) -> Measurement:
-        return Measurement(*(float(score(found, subject.targets)) for found in outputs))
+        mine, base = (float(score(found, subject.targets)) for found in outputs)
+        return Measurement(mine, base)
 
     found = {subject.metric.name: both(subject.metric.score)}
     if subject.targets.dtype.kind == "i":

@@ -14,19 +14,27 @@ Run = Callable[[Inputs], np.ndarray]
 
 @dataclass(frozen=True)
 class Options:
-    """Latency: `blocks` blocks of `calls` calls each, artifact and baseline in turn, `attempts` times at most.
-    Throughput: `clients` threads, `slices` slices of `slice_s` seconds each, in turn too.
+    """Latency: `blocks` blocks of `calls` calls with `batch` inputs each, artifact and baseline in turn, `attempts`
+    times at most, until the spread is at most `max_spread` of the value. Throughput: `clients` threads, `slices` slices
+    of `slice_s` seconds each, in turn too.
     """
 
     blocks: int = 20
     calls: int = 40
     warmup_calls: int = 20
     attempts: int = 3
+    max_spread: float = 0.1
+    batch: int = 1
     clients: int = 4
     slices: int = 3
     slice_s: float = 0.05
     price_per_hour: float | None = None
     """Of the machine that serves, in any currency; None: costs are not told."""
+
+    @property
+    def has_p99(self) -> bool:
+        """Whether the calls are enough for a 99th percentile: one above it in each block, ten in all."""
+        return self.calls >= 100 and self.blocks >= 10
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.report.outcome import Outcome
-from autoopt.report.words import bounds, early_ends, measured, recipe_line, verdict
+from autoopt.report.words import UNSTABLE_MEANS, bounds, early_ends, measured_surely, recipe_line, unsteady, verdict
 
 STYLE = """
 :root { color-scheme: light dark }
@@ -38,6 +38,7 @@ def page(outcome: Outcome, plot: Path) -> str:
         f"<p>Bounds: {html.escape(bounds(outcome.kpis))}. {summary}; hypervolume {standing.hypervolume:.4g}.</p>",
         f'<p><img alt="trials over the objectives" src="data:image/png;base64,{picture}"></p>',
         "<h2>Trials</h2>",
+        f"<p>In brackets: ratio to the baseline, and its 95% interval. {UNSTABLE_MEANS if unsteady(outcome) else ''}</p>",
         _trials(outcome),
         "<h2>Where the time went</h2>",
         _times(outcome),
@@ -80,7 +81,7 @@ def _ranked(outcome: Outcome) -> list[tuple[str, list[str]]]:
     complete.sort(key=lambda t: (t.number != 0, place.get(t.number, len(place)), -t.score(kpis)))
     rows = []
     for trial in complete:
-        values = [measured(trial.measurements[kpi.name], outcome.facts[kpi.name]) for kpi in kpis]
+        values = [measured_surely(trial.measurements[kpi.name], outcome.facts[kpi.name]) for kpi in kpis]
         role, misses = _role(trial, outcome), ", ".join(trial.blocking(kpis))
         score = f"{trial.score(kpis):.3f}"
         rows.append((role, [str(trial.number), role, recipe_line(trial.recipe), *values, score, misses]))

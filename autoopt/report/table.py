@@ -4,7 +4,7 @@ from rich.table import Table
 
 from autoopt.core.trial import Trial
 from autoopt.report.outcome import Outcome
-from autoopt.report.words import bounds, measured, structure_line
+from autoopt.report.words import UNSTABLE_MEANS, bounds, measured, structure_line
 
 ROWS = 12
 
@@ -30,8 +30,10 @@ def table(outcome: Outcome) -> Table:
             str(trial.number), role, structure_line(trial.recipe), *cells, f"{trial.score(kpis):.3f}", style=style
         )
     hidden = len(outcome.standing.front) - ROWS
-    if hidden > 0:
-        result.caption = f"and {hidden} more on the front: see report.html"
+    captions = [f"and {hidden} more on the front: see report.html"] if hidden > 0 else []
+    if any(trial.measurements[kpi.name].unstable for _, trial in _rows(outcome) for kpi in kpis):
+        captions.append(UNSTABLE_MEANS)
+    result.caption = "; ".join(captions) or None
     return result
 
 

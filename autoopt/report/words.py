@@ -11,6 +11,10 @@ from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, SCREENED, Trial
 from autoopt.report.outcome import Outcome
 
+UNSTABLE = " ~"
+"""Behind a value that other work on the machine kept unsteady; UNSTABLE_MEANS it."""
+UNSTABLE_MEANS = "~ unstable: its spread stayed above runtime.max_spread, and it breaks a bound only by more than that"
+
 
 def number(value: float) -> str:
     """Four significant digits, never an exponent for everyday sizes."""
@@ -23,7 +27,22 @@ def measured(m: Measurement, facts: Facts) -> str:
         points = "" if m.baseline is None else f" ({100 * (m.value - m.baseline):+.2f})"
         return f"{100 * m.value:.2f}%{points}"
     ratio = "" if m.ratio is None else f" ({m.ratio:.3g}x)"
-    return f"{number(m.value)}{ratio}"
+    return f"{number(m.value)}{ratio}{UNSTABLE if m.unstable else ''}"
+
+
+def measured_surely(m: Measurement, facts: Facts) -> str:
+    """The same, with the 95% interval of the ratio where there is one."""
+    if m.ratio is None or m.ratio_interval is None:
+        return measured(m, facts)
+    low, high = m.ratio_interval
+    unstable = UNSTABLE if m.unstable else ""
+    return f"{number(m.value)} ({m.ratio:.3g}x, {low:.3g} to {high:.3g}){unstable}"
+
+
+def unsteady(outcome: Outcome) -> bool:
+    """Whether a KPI of a complete trial is."""
+    complete = [trial for trial in outcome.standing.trials if trial.state == COMPLETE]
+    return any(trial.measurements[kpi.name].unstable for trial in complete for kpi in outcome.kpis)
 
 
 def structure_line(recipe: Recipe) -> str:

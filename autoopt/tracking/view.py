@@ -122,6 +122,9 @@ class View:
         tags = {"mlflow.parentRunId": self.parent_id, "autoopt.trial": str(trial.number), "autoopt.state": trial.state}
         if trial.sibling_of is not None:
             tags["autoopt.sibling_of"] = str(trial.sibling_of)
+        unstable = [name for name, measured in trial.measurements.items() if measured.unstable]
+        if unstable:
+            tags["autoopt.unstable"] = ", ".join(unstable)
         if trial.reason:
             tags |= {
                 "autoopt.reason": trial.reason[:4000],

@@ -6,29 +6,31 @@ import pytest
 
 from autoopt.champion.fresh import _load, _save, measure_fresh
 from autoopt.core.errors import TrialError
+from autoopt.core.exam import ExamRules
 from autoopt.measurements import MEASURES, Options
 from autoopt.tasks import Task
 
 OPTIONS = Options(blocks=4, calls=10, slices=1)
+RULES = ExamRules(clients=(1, 3), batch_sizes=(2,))
 
 
 def test_it_gives_what_the_measurements_give(digits: Task, exported: dict[str, Path]) -> None:
     inputs = digits.validation.inputs.numpy()
-    how = {"runtime": "onnxruntime", "threads": 1, "options": OPTIONS}
+    how = {"runtime": "onnxruntime", "threads": 1, "options": OPTIONS, "rules": RULES}
     found = measure_fresh(exported["mlp"], exported["cnn"], inputs, **how)
     names = {name for measure in ("latency", "throughput", "cold_start") for name in MEASURES[measure].facts}
-    loads = {f"{name}_{clients}_clients" for name in ("throughput_qps", "load_p95_ms") for clients in (1, 4, 16)}
-    assert set(found) == names - {"cost_per_million"} | loads
+    loads = {f"{name}_{clients}_clients" for name in ("throughput_qps", "load_p95_ms") for clients in (1, 3)}
+    batches = {f"latency_p{percentile}_ms_batch_2" for percentile in (50, 95)}
+    assert set(found) == names - {"cost_per_million", "latency_p99_ms"} | loads | batches
     assert all(m.value > 0 and m.baseline > 0 for m in found.values())
 
 
 def test_what_goes_wrong_there_is_told_here(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     inputs = digits.validation.inputs.numpy()
+    how = {"runtime": "onnxruntime", "threads": 1, "options": OPTIONS, "rules": RULES}
     with pytest.raises(TrialError, match="measuring in a fresh process failed: .*cannot load the model"):
-        measure_fresh(
-            tmp_path / "broken.onnx", exported["cnn"], inputs, runtime="onnxruntime", threads=1, options=OPTIONS
-        )
+        measure_fresh(tmp_path / "broken.onnx", exported["cnn"], inputs, **how)
 
 
 def test_sentences_keep_their_lengths_on_the_way(sentences: Task, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 import math
 from typing import Any
 
@@ -148,6 +149,21 @@ def test_a_violation_is_certain_where_the_spread_does_not_reach_the_bound(higher
     assert Kpi("a", higher_is_better, max_drop=1.0).certain_violations(
         Measurement(8.0 if higher_is_better else 12.0, 10.0, 0.25)
     ) == {"max_drop": 0.75}
+
+
+def test_an_unstable_value_breaks_a_bound_only_by_more_than_its_spread() -> None:
+    kpi = Kpi("a", False, max_ratio=0.5)
+    assert kpi.violations(Measurement(5.5, 10.0, 1.0)) == pytest.approx({"max_ratio": 0.1})
+    assert kpi.violations(Measurement(5.5, 10.0, 1.0, unstable=True))["max_ratio"] <= 0
+    assert kpi.violations(Measurement(6.5, 10.0, 1.0, unstable=True)) == pytest.approx({"max_ratio": 0.1})
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [Measurement(1.0), Measurement(1.0, 2.0, 0.5), Measurement(1.0, 2.0, 0.5, (0.9, 1.1), (0.4, 0.6), True)],
+)
+def test_a_measurement_survives_the_record(measured: Measurement) -> None:
+    assert Measurement.from_list(json.loads(json.dumps(measured.to_list()))) == measured
 
 
 def test_the_least_value_that_meets_every_bound() -> None:

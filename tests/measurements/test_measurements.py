@@ -17,7 +17,7 @@ from autoopt.core.kpi import Kpi
 from autoopt.core.metric import Metric
 from autoopt.measurements import FACTS, MEASURES, Options, Subject, wanted
 from autoopt.measurements.classes import calibration_error
-from autoopt.measurements.latency import mixed
+from autoopt.measurements.latency import estimate, mixed
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.export import export
@@ -46,7 +46,7 @@ def subject(digits: Task, exported: dict[str, Path]) -> Subject:
 @pytest.mark.parametrize("name", sorted(MEASURES))
 def test_it_gives_what_its_facts_name(name: str, subject: Subject) -> None:
     found = MEASURES[name].take(subject)
-    assert set(found) == set(MEASURES[name].facts) - ({"r2", "quality"} if name == "quality" else set())
+    assert set(found) == set(MEASURES[name].facts) - {"r2", "quality", "latency_p99_ms"}
     for key, measured in found.items():
         assert np.isfinite(measured.value)
         assert (measured.baseline is not None) == FACTS[key].has_baseline
@@ -199,6 +199,65 @@ def test_a_slow_model_takes_fewer_blocks(subject: Subject) -> None:
     options = Options(blocks=30, calls=10, warmup_calls=3, attempts=1)
     MEASURES["latency"].take(replace(subject, session=slower, baseline_session=slower, options=options))
     assert 2 * 8 * 10 <= len(calls) - 6 <= 2 * 11 * 10, "two seconds, not six"
+
+
+def test_a_99th_percentile_needs_a_hundred_calls_a_block(subject: Subject) -> None:
+    def rarely_slow(inputs: Inputs) -> np.ndarray:
+        time.sleep(0.003 if next(calls) % 50 == 0 else 0.0)
+        return subject.session(inputs)
+
+    calls = iter(range(10**9))
+    options = Options(blocks=10, calls=100, attempts=1)
+    found = MEASURES["latency"].take(replace(subject, session=rarely_slow, options=options))
+    assert found["latency_p99_ms"].value >= 3.0 > found["latency_p95_ms"].value
+    few = replace(subject, options=replace(options, calls=99))
+    assert "latency_p99_ms" not in MEASURES["latency"].take(few)
+
+
+def test_a_batch_is_of_different_inputs_round_and_round(subject: Subject) -> None:
+    given: list[np.ndarray] = []
+
+    def spy(inputs: Inputs) -> np.ndarray:
+        given.append(inputs.arrays["input"])
+        return subject.session(inputs)
+
+    small = subject.inputs[:20]
+    options = Options(blocks=2, calls=3, batch=8, warmup_calls=1, attempts=1)
+    MEASURES["latency"].take(replace(subject, session=spy, inputs=small, options=options))
+    first, *_, last = given[1:]
+    assert (first == small.arrays["input"][:8]).all()
+    assert (last == small.arrays["input"][(np.arange(8) + 5 * 8) % 20]).all()
+
+
+def test_the_interval_holds_the_value_nine_times_in_ten() -> None:
+    """Blocks of an artifact and a baseline under one noise: log-normal, with one block in ten slowed by other work."""
+    rng = np.random.default_rng(0)
+    truth = 0.5
+
+    def blocks() -> tuple[np.ndarray, np.ndarray]:
+        common = np.exp(rng.normal(0, 0.05, 20)) * np.where(rng.random(20) < 0.1, 2, 1)
+        return truth * common * np.exp(rng.normal(0, 0.02, 20)), common * np.exp(rng.normal(0, 0.02, 20))
+
+    found = [estimate(*blocks(), max_spread=0.1) for _ in range(200)]
+    held = [low <= truth <= high for low, high in (m.ratio_interval for m in found)]
+    assert np.mean(held) >= 0.9
+    assert np.mean([(high - low) / truth for low, high in (m.ratio_interval for m in found)]) < 0.1
+    assert all(m.interval[0] <= m.value <= m.interval[1] for m in found)
+
+
+def test_what_stays_unsteady_says_so(subject: Subject) -> None:
+    calls = iter(range(10**9))
+
+    def noisy(inputs: Inputs) -> np.ndarray:
+        time.sleep(0.004 if next(calls) // 20 % 2 else 0.001)  # every other block
+        return subject.session(inputs)
+
+    options = replace(subject.options, attempts=2, warmup_calls=20)
+    found = MEASURES["latency"].take(replace(subject, session=noisy, options=options))
+    assert found["latency_p50_ms"].unstable
+    assert next(calls) >= 20 + 2 * 6 * 20, "it was taken again"
+    easy = replace(options, max_spread=10.0)
+    assert not MEASURES["latency"].take(replace(subject, session=noisy, options=easy))["latency_p50_ms"].unstable
 
 
 def test_throughput_counts_all_clients(subject: Subject) -> None:

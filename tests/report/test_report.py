@@ -16,7 +16,7 @@ from autoopt.report.outcome import Outcome
 from autoopt.report.page import note, page
 from autoopt.report.plot import front_plot
 from autoopt.report.table import table
-from autoopt.report.words import bound, early_ends, measured, recipe_line, time_line, verdict
+from autoopt.report.words import bound, early_ends, measured, measured_surely, recipe_line, time_line, verdict
 from tests.search.table import KPIS
 
 FACTS = {"accuracy": Facts("share", True, ""), "latency_p95_ms": Facts("ms", False, "")}
@@ -139,6 +139,23 @@ def test_words() -> None:
     fields = {"width": 2, "pruning_ratio": 0.5, "epochs": 3, "optimizer": "sgd", "learning_rate": 0.1}
     recipe = Recipe("cnn", "structured_taylor", "int8_static", calibration="minmax", **fields)
     assert recipe_line(recipe) == "cnn x2 · structured_taylor 0.5 · int8_static/minmax · sgd 0.1, 3 epochs"
+
+
+def test_intervals_and_what_is_unstable_are_told(tmp_path: Path) -> None:
+    steady = Measurement(0.2, 2.0, 0.01, (0.19, 0.21), (0.095, 0.1051))
+    facts = FACTS["latency_p95_ms"]
+    assert measured_surely(steady, facts) == "0.2 (0.1x, 0.095 to 0.105)"
+    assert measured_surely(Measurement(0.9, 0.92), FACTS["accuracy"]) == "90.00% (-2.00)"
+    shaky = replace(steady, unstable=True)
+    assert measured(shaky, facts) == "0.2 (0.1x) ~"
+    evaluation = Evaluation({"accuracy": Measurement(0.94, 0.95), "latency_p95_ms": shaky})
+    best = replace(trial(1, 0.94, 0.2), evaluation=evaluation)
+    at = outcome(trial(0, 0.95, 2.0), best)
+    assert "~ unstable: its spread stayed above" in rendered(at)
+    picture = tmp_path / "front.png"
+    picture.write_bytes(b"")
+    assert "~ unstable" in page(at, picture)
+    assert "~ unstable" not in page(outcome(trial(0, 0.95, 2.0), trial(1, 0.94, 0.2)), picture)
 
 
 def test_time_is_told_by_stage_the_largest_first(good: Outcome) -> None:
