@@ -38,7 +38,7 @@ def page(outcome: Outcome, plot: Path) -> str:
         f"<p>Bounds: {html.escape(bounds(outcome.kpis))}. {summary}; hypervolume {standing.hypervolume:.4g}.</p>",
         f'<p><img alt="trials over the objectives" src="data:image/png;base64,{picture}"></p>',
         "<h2>Trials</h2>",
-        f"<p>In brackets: ratio to the baseline, and its 95% interval. {UNSTABLE_MEANS if unsteady(outcome) else ''}</p>",
+        f"<p>In brackets: ratio to the baseline, its 95% interval. {UNSTABLE_MEANS if unsteady(outcome) else ''}</p>",
         _trials(outcome),
         "<h2>Where the time went</h2>",
         _times(outcome),
