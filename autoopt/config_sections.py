@@ -81,7 +81,8 @@ def read_measuring(raw: Mapping[str, Any], kpis: tuple[Kpi, ...]) -> Options:
     if price is None and any(kpi.name == "cost_per_million" for kpi in kpis):
         raise ConfigError("kpis.cost_per_million needs a price: type runtime.price_per_hour=0.2")
     options = Options(
-        **{key: whole(f"runtime.{key}", raw.get(key), 1) for key in ("blocks", "calls", "attempts", "clients")},
+        blocks=whole("runtime.blocks", raw.get("blocks"), 5),
+        **{key: whole(f"runtime.{key}", raw.get(key), 1) for key in ("calls", "attempts", "clients")},
         max_spread=number("runtime.max_spread", raw.get("max_spread"), above_zero=True),
         price_per_hour=None if price is None else number("runtime.price_per_hour", price, above_zero=True),
     )

@@ -40,7 +40,7 @@ TAKEN = {name for measure in MEASURES.values() if not measure.dear for name in m
 
 @pytest.fixture
 def bench(digits: Task, tmp_path: Path) -> Bench:
-    settings = load_settings(["task=digits", f"outputs={tmp_path}", "runtime.blocks=3", "runtime.calls=5", "threads=1"])
+    settings = load_settings(["task=digits", f"outputs={tmp_path}", "runtime.blocks=5", "runtime.calls=5", "threads=1"])
     torch.manual_seed(0)
     return make_bench(settings, digits, digits.build_teacher().eval(), "untrained")
 
@@ -56,7 +56,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("recipe", TEXTS, ids=lambda recipe: f"{recipe.student}-{recipe.pruning}")
 def test_sentences_run_the_whole_way(recipe: Recipe, sentences: Task, tmp_path: Path) -> None:
-    words = ["task=intents", f"outputs={tmp_path}", "runtime.blocks=3", "runtime.calls=5", "threads=1"]
+    words = ["task=intents", f"outputs={tmp_path}", "runtime.blocks=5", "runtime.calls=5", "threads=1"]
     torch.manual_seed(0)
     bench = make_bench(load_settings(words), sentences, sentences.build_teacher().eval(), "untrained")
     draft = Draft(recipe)

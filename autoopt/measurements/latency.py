@@ -5,15 +5,17 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from scipy.stats import t
 
 from autoopt.core.inputs import Inputs
-from autoopt.core.kpi import Interval, Measurement
+from autoopt.core.kpi import Measurement
 from autoopt.measurements.subject import Run, Subject
 
 ATTEMPT_S, FEWEST = 2.0, 8  # an attempt of slow models takes fewer blocks, down to so many
 PERCENTILES = {"latency_p50_ms": 50, "latency_p95_ms": 95, "latency_p99_ms": 99}
-CALM = 25  # percentile over the blocks that is reported: other work makes blocks slower, never faster
-DRAWS, SEED, LEVEL = 1000, 0, (2.5, 97.5)
+CALM = 10  # percentile over the blocks that is reported: other work makes blocks slower, never faster
+GROUPS = 5  # of neighbouring blocks: what disturbs one disturbs the next, so that single blocks would seem too sure
+DRIFT = 0.02  # by which a ratio that is measured again some seconds later differs, beyond what blocks tell
 
 Blocks = list[np.ndarray]
 
@@ -23,11 +25,12 @@ def latency(subject: Subject) -> dict[str, Measurement]:
     `options.batch` real inputs.
 
     Blocks alternate: artifact, baseline, artifact, ... so that both meet the same noise. A percentile is taken in each
-    block and the lower quartile over the blocks reported: other work on the machine must spoil three blocks in four to
-    move the number. The 95% intervals of the value and of the ratio are bootstraps over the blocks, of artifact and
-    baseline together (Efron 1979, doi:10.1214/aos/1176344552). Where half the ratio's interval is more than
-    `options.max_spread` of the ratio, all is taken again, `options.attempts` times at most, and the steadiest kept:
-    what is above the limit even then is `unstable`.
+    block and the lowest tenth of the blocks reported: other work on the machine must spoil nine in ten to move the
+    number. The 95% intervals of the value and of the ratio are Student's over groups of neighbouring blocks (batch
+    means: Conway 1963, doi:10.1287/mnsc.10.1.47): a bootstrap over single blocks held its long-run value in one case of
+    two (experiments/noise). Where half the ratio's interval is more than `options.max_spread` of the ratio, all is
+    taken again, `options.attempts` times at most, and the steadiest kept: what is above the limit even then is
+    `unstable`.
     """
     subject = replace(subject, inputs=mixed(subject.inputs, subject.options.calls * subject.options.batch))
     subject = replace(subject, options=replace(subject.options, blocks=_affordable(subject)))
@@ -58,40 +61,35 @@ def mixed(inputs: Inputs, calls: int) -> Inputs:
 
 
 def estimate(mine: np.ndarray, base: np.ndarray, max_spread: float) -> Measurement:
-    """Of a percentile in each block (n,), artifact and baseline. The spread covers both intervals, in ms."""
-    draws = np.random.default_rng(SEED).integers(0, len(mine), (DRAWS, len(mine)))
-    values, bases = _calm(mine[draws]), _calm(base[draws])
+    """Of a percentile in each block (n,), n >= 2, artifact and baseline. The spread covers both intervals, in ms."""
     value, baseline = float(_calm(mine)), float(_calm(base))
-    own, ratios = _interval(values), _interval(values / bases)
-    half = _half(ratios)
+    ratio = value / baseline
+    places = np.array_split(np.arange(len(mine)), min(GROUPS, len(mine)))
+    half = _half([float(_calm(mine[at]) / _calm(base[at])) for at in places], ratio)
+    half_ms = _half([float(_calm(mine[at])) for at in places], value)
     return Measurement(
         value,
         baseline,
-        spread=max(half * baseline, _half(own)),
-        interval=own,
-        ratio_interval=ratios,
-        unstable=half > max_spread * value / baseline,
+        spread=max(half * baseline, half_ms),
+        interval=(max(0.0, value - half_ms), value + half_ms),
+        ratio_interval=(max(0.0, ratio - half), ratio + half),
+        unstable=half > max_spread * ratio,
     )
 
 
-def _calm(blocks: np.ndarray) -> np.ndarray:
-    """(..., blocks) -> (...)."""
-    calm: np.ndarray = np.percentile(blocks, CALM, axis=-1)
-    return calm
+def _calm(blocks: np.ndarray) -> float:
+    return float(np.percentile(blocks, CALM))
 
 
-def _interval(draws: np.ndarray) -> Interval:
-    low, high = np.percentile(draws, LEVEL)
-    return float(low), float(high)
-
-
-def _half(interval: Interval) -> float:
-    return (interval[1] - interval[0]) / 2
+def _half(groups: list[float], whole: float) -> float:
+    """Half of the 95% interval: Student's, over what groups of neighbouring blocks give, and DRIFT."""
+    sampling = t.ppf(0.975, len(groups) - 1) * np.std(groups, ddof=1) / np.sqrt(len(groups))
+    return float(np.hypot(sampling, DRIFT * whole))
 
 
 def _worst(found: dict[str, Measurement]) -> float:
     """The largest half of a ratio's interval, relative to the ratio."""
-    return max(_half(m.ratio_interval) / m.ratio for m in found.values() if m.ratio_interval and m.ratio)
+    return max((m.ratio_interval[1] - m.ratio) / m.ratio for m in found.values() if m.ratio_interval and m.ratio)
 
 
 def _by_block(blocks: Blocks, percentile: float) -> np.ndarray:

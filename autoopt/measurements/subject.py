@@ -23,7 +23,7 @@ class Options:
     calls: int = 40
     warmup_calls: int = 20
     attempts: int = 3
-    max_spread: float = 0.1
+    max_spread: float = 0.25
     batch: int = 1
     clients: int = 4
     slices: int = 3
