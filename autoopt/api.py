@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.commands.bench import judged
 from autoopt.commands.search import run
 from autoopt.compose import compose_config
 from autoopt.config import parse_settings
@@ -71,5 +72,5 @@ def optimize(
     if kpis is not None:
         raw["kpis"] = {name: dict(spec) for name, spec in kpis.items()}
     settings = parse_settings(raw)
-    run(settings, from_user(task))
+    run(settings, judged(settings, from_user(task)))
     return Study(settings.study, settings.folder)

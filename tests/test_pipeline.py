@@ -35,6 +35,7 @@ TAKEN = {name for measure in MEASURES.values() if not measure.dear for name in m
     "quality",
     "cost_per_million",
     "latency_p99_ms",
+    "worst_slice",
 }
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from autoopt.core.exam import ExamRules
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
-from autoopt.core.metric import Metric
 from autoopt.measurements import Options, Subject
 from autoopt.measurements.cold_start import cold_start
 from autoopt.measurements.latency import latency
@@ -69,7 +68,7 @@ def main(order: Order) -> None:
         baseline_session=sessions[1],
         inputs=inputs,
         targets=np.zeros(len(inputs)),
-        metric=Metric("", lambda outputs, targets: 0.0),
+        metrics=(),
         baseline_outputs=np.zeros((len(inputs), 1)),
         options=Options(**order.options),
         threads=order.threads,

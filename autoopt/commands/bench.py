@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from inspect import signature
@@ -21,7 +21,7 @@ from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import BASELINE, TEACHER
 from autoopt.core.space import Space, restrict, typical, values, without_temperature
 from autoopt.measurements import OF_CLASSES, wanted
-from autoopt.measurements.quality import predict
+from autoopt.measurements.quality import FEWEST_ROWS, large_slices, predict
 from autoopt.pipeline import Bench, build_student
 from autoopt.quantization import offered
 from autoopt.runtimes import RUNTIMES, Session
@@ -36,7 +36,12 @@ def load_task(settings: Settings) -> Task:
     """Raises ConfigError."""
     build = TASKS[settings.task]
     given = {"pretrained": settings.teacher.model} if "pretrained" in signature(build).parameters else {}
-    return build(**settings.task_options, **given)
+    return judged(settings, build(**settings.task_options, **given))
+
+
+def judged(settings: Settings, task: Task) -> Task:
+    """The task by the metric that the KPIs name first."""
+    return replace(task, goal=task.goal.judged(kpi.name for kpi in settings.kpis))
 
 
 def check(settings: Settings, task: Task) -> None:
@@ -47,11 +52,16 @@ def check(settings: Settings, task: Task) -> None:
         if student not in students:
             allowed = ", ".join(students)
             raise ConfigError(f"space.student={student!r} does not fit task {task.name}. Allowed: {allowed}")
-    metric = task.goal.metric.name
+    metric, known = task.goal.metric.name, [metric.name for metric in task.goal.metrics]
     for kpi in settings.kpis:
-        if kpi.name in OF_CLASSES and task.goal.kind != CLASSIFICATION:
+        if kpi.name == "worst_slice" and not large_slices(task.validation.slices):
+            raise ConfigError(
+                f"kpis.worst_slice: task {task.name} has no slice of {FEWEST_ROWS} or more validation rows: "
+                "type task.slice=COLUMN (task=text_classification), or give Task(slices=...)"
+            )
+        if kpi.name in OF_CLASSES and kpi.name not in QUALITIES and task.goal.kind != CLASSIFICATION:
             raise ConfigError(f"kpis.{kpi.name}: task {task.name} has numbers as targets, and no classes: leave it out")
-        if kpi.name in QUALITIES and kpi.name != metric:
+        if kpi.name in QUALITIES and kpi.name not in known:
             preset = "kpis=regression, or " if metric == "r2" else ""
             raise ConfigError(
                 f"kpis.{kpi.name}: the metric of task {task.name} is {metric}: type {preset}"

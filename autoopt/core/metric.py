@@ -6,12 +6,12 @@ from typing import Any
 
 CUSTOM = "quality"
 """The measurement's name of a metric that the user wrote."""
-BOUNDED = ("accuracy", "r2")
+BOUNDED = ("accuracy", "macro_f1", "r2")
 """Metrics that never exceed 1, so that learning curves can be held against it."""
 SIGNED = ("r2", CUSTOM)
 """Metrics that may be 0 or below: differences tell, ratios do not."""
 QUALITIES = (*BOUNDED, CUSTOM)
-"""The measurements of which a task has one: what learning curves foretell and the final exam asks for."""
+"""The measurements of which one is the task's metric, the first that the KPIs name: learning curves foretell it."""
 
 
 @dataclass(frozen=True)

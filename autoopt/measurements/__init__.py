@@ -43,11 +43,13 @@ MEASURES: dict[str, Measure] = {
         quality,
         {
             "accuracy": Facts("share", True, "share of the validation split classified right, one input a call"),
+            "macro_f1": Facts("share", True, "of classes, the mean of their F1 on the validation split"),
             "r2": Facts("R2", True, "of a regression: coefficient of determination on the validation split, at most 1"),
             "quality": Facts("score", True, "a metric of the task's own on the validation split, higher is better"),
             "worst_class_recall": Facts("share", True, "of the class of which the fewest rows are found"),
             "agreement": Facts("share", True, "of rows on which it answers as the baseline does", has_baseline=False),
             "calibration_error": Facts("share", False, "how far confidence is from accuracy, in 15 bins"),
+            "worst_slice": Facts("score", True, "the task's metric on the slice where it is lowest"),
         },
     ),
     "size": Measure(
@@ -99,7 +101,7 @@ def wanted(kpis: Iterable[Kpi]) -> frozenset[str]:
     return frozenset(name for name, measure in MEASURES.items() if not measure.dear or asked & set(measure.facts))
 
 
-OF_CLASSES = ("worst_class_recall", "agreement", "calibration_error")
+OF_CLASSES = ("accuracy", "macro_f1", "worst_class_recall", "agreement", "calibration_error")
 """Measurements that numbers as targets do not have."""
 
 FACTS: dict[str, Facts] = {name: facts for measure in MEASURES.values() for name, facts in measure.facts.items()}

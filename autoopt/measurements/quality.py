@@ -1,31 +1,58 @@
 """Quality of an artifact on a labelled split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
+from autoopt.core.metric import Metric
 from autoopt.measurements.classes import agreement, calibration_error, recalls
 from autoopt.measurements.subject import Run, Subject
 
+FEWEST_ROWS = 20  # of a slice, for its quality to say anything
+
 
 def quality(subject: Subject) -> dict[str, Measurement]:
-    """The task's metric, under its name; of a classification its worst class, agreement and calibration too."""
-    outputs = (predict(subject.session, subject.inputs), subject.baseline_outputs)
+    """See `scores`, on the subject's inputs."""
+    outputs = predict(subject.session, subject.inputs)
+    return scores(outputs, subject.baseline_outputs, subject.targets, subject.metrics, subject.slices)
+
+
+def scores(
+    mine: np.ndarray, base: np.ndarray, targets: np.ndarray, metrics: Sequence[Metric], slices: Sequence[str] = ()
+) -> dict[str, Measurement]:
+    """The metrics under their names; of a classification its worst class, agreement and calibration; with slices the
+    first metric of the worst of them, of at least FEWEST_ROWS rows. Outputs (n, k) of artifact and baseline.
+    """
 
     def both(score: Callable[[np.ndarray, np.ndarray], float]) -> Measurement:
-        mine, base = (float(score(found, subject.targets)) for found in outputs)
-        return Measurement(mine, base)
+        own, theirs = (float(score(outputs, targets)) for outputs in (mine, base))
+        return Measurement(own, theirs)
 
-    found = {subject.metric.name: both(subject.metric.score)}
-    if subject.targets.dtype.kind == "i":
+    found = {metric.name: both(metric.score) for metric in metrics}
+    if targets.dtype.kind == "i":
         found |= {
             "worst_class_recall": both(lambda outputs, targets: float(np.nanmin(recalls(outputs, targets)))),
-            "agreement": Measurement(agreement(*outputs)),
+            "agreement": Measurement(agreement(mine, base)),
             "calibration_error": both(calibration_error),
         }
+    large = large_slices(slices)
+    if large:
+        score = metrics[0].score
+        found["worst_slice"] = both(lambda outputs, targets: min(score(outputs[rows], targets[rows]) for rows in large))
     return found
+
+
+def places(slices: Sequence[str]) -> dict[str, np.ndarray]:
+    """The rows of each slice."""
+    names = np.array(slices, dtype=str)
+    return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
+
+
+def large_slices(slices: Sequence[str]) -> list[np.ndarray]:
+    """The rows of those that have FEWEST_ROWS."""
+    return [rows for rows in places(slices).values() if len(rows) >= FEWEST_ROWS]
 
 
 def predict(session: Run, inputs: Inputs) -> np.ndarray:

@@ -49,9 +49,12 @@ class Subject:
     baseline_session: Run
     inputs: Inputs
     targets: np.ndarray
-    metric: Metric
+    metrics: tuple[Metric, ...]
+    """The task's own first."""
     baseline_outputs: np.ndarray
     """The baseline's outputs (n, k) on `inputs`."""
     options: Options
+    slices: tuple[str, ...] = ()
+    """What each input belongs to; (): not known."""
     threads: int = 1
     """That serve one call."""

@@ -2,12 +2,22 @@
 
 import base64
 import html
+from collections.abc import Sequence
 from pathlib import Path
 
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.report.outcome import Outcome
-from autoopt.report.words import UNSTABLE_MEANS, bounds, early_ends, measured_surely, recipe_line, unsteady, verdict
+from autoopt.report.words import (
+    UNSTABLE_MEANS,
+    bounds,
+    early_ends,
+    losses,
+    measured_surely,
+    recipe_line,
+    unsteady,
+    verdict,
+)
 
 STYLE = """
 :root { color-scheme: light dark }
@@ -40,6 +50,7 @@ def page(outcome: Outcome, plot: Path) -> str:
         "<h2>Trials</h2>",
         f"<p>In brackets: ratio to the baseline, its 95% interval. {UNSTABLE_MEANS if unsteady(outcome) else ''}</p>",
         _trials(outcome),
+        _exam(outcome),
         "<h2>Where the time went</h2>",
         _times(outcome),
         _ended_early(standing),
@@ -57,7 +68,8 @@ def note(outcome: Outcome) -> str:
     rows += [cells for role, cells in _ranked(outcome) if role in ("baseline", "champion", "front", "nearest miss")]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     command = f"`autoopt report study={outcome.study}`"
-    return f"{verdict(outcome)}\n\nBounds: {bounds(outcome.kpis)}\n\n{table}\n\n{command}\n"
+    beneath = [f"{title}: {'; '.join(map(' '.join, rows[1:]))}" for title, rows in losses(outcome.test or {}).items()]
+    return "\n\n".join([verdict(outcome), f"Bounds: {bounds(outcome.kpis)}", table, *beneath, command]) + "\n"
 
 
 def _trials(outcome: Outcome) -> str:
@@ -95,6 +107,21 @@ def _role(trial: Trial, outcome: Outcome) -> str:
     if outcome.champion:
         roles[outcome.champion.number] = "champion"
     return roles.get(trial.number, "")
+
+
+def _exam(outcome: Outcome) -> str:
+    """What lies beneath the champion's quality on the test split: classes and slices, those that lost most first."""
+    if outcome.test is None:
+        return ""
+    tables = [
+        f"<h3>{html.escape(title)}</h3><table>{''.join(_row(cells) for cells in rows)}</table>"
+        for title, rows in losses(outcome.test).items()
+    ]
+    return f"<h2>The champion on the test split</h2>{''.join(tables)}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 
 
 def _times(outcome: Outcome) -> str:

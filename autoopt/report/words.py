@@ -16,6 +16,10 @@ UNSTABLE = " ~"
 UNSTABLE_MEANS = "~ unstable: its spread stayed above runtime.max_spread, and it breaks a bound only by more than that"
 
 
+WORST = 5
+"""So many classes and slices are told of, those that lost most."""
+
+
 def number(value: float) -> str:
     """Four significant digits, never an exponent for everyday sizes."""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
@@ -183,6 +187,23 @@ def _scores(test: Mapping[str, Any]) -> str:
     low, high = (scale * limit for limit in test["drop_95"])
     scores = f"{scale * test['value']:.2f}{percent} against the baseline's {scale * test['baseline']:.2f}{percent}"
     return f"{test['quality']} {scores}, a drop of {scale * test['drop']:.2f}{unit} (95%: {low:.2f} to {high:.2f})"
+
+
+def losses(test: Mapping[str, Any]) -> dict[str, list[list[str]]]:
+    """By title, a table of an exam with its head: the classes that lost recall, and slices, the worst losses first."""
+    lost = [row for row in test.get("classes", []) if row["recall"] < row["baseline"]]
+    share = test.get("quality") in ("accuracy", "macro_f1")
+    found = {
+        "Classes that lost most": [_loss(row["class"], row["recall"], row, True) for row in lost[:WORST]],
+        "Slices": [_loss(row["slice"], row["value"], row, share) for row in test.get("slices", [])[:WORST]],
+    }
+    heads = {"Classes that lost most": "recall", "Slices": str(test.get("quality"))}
+    return {title: [["", heads[title], "the baseline's", ""], *rows] for title, rows in found.items() if rows}
+
+
+def _loss(name: str, value: float, row: Mapping[str, Any], share: bool) -> list[str]:
+    shown = [f"{100 * number:.1f}%" if share else f"{number:.4g}" for number in (value, row["baseline"])]
+    return [name, shown[0], f"against {shown[1]}", f"of {row['rows']} rows"]
 
 
 def _gain(m: Measurement, facts: Facts) -> str:

@@ -3,8 +3,8 @@
 import copy
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from autoopt.core.metric import CUSTOM, Metric
 from autoopt.tasks.factory import call
 from autoopt.tasks.goal import CLASSES, CLASSIFICATION, KINDS, METRICS, NUMBERS, REGRESSION, Goal
 from autoopt.tasks.reading import in_order_of, read_split
-from autoopt.tasks.task import Fit, Task
+from autoopt.tasks.task import Fit, Split, Task
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -27,8 +27,8 @@ class UserTask:
 
     `model` is a trained module, or with `fit(model)` one that is trained there, once, and kept. Splits are
     (inputs, targets), a dataset or a DataLoader; inputs are an array, or a tuple or dict of them, as the module takes
-    them. `metric` is a name ('accuracy', 'r2') or `(outputs, targets) -> float` on numpy arrays, higher is better;
-    `loss(outputs, targets)` a scalar. `students` make other architectures: name -> `(width) -> module`.
+    them. `metric` is a name ('accuracy', 'macro_f1', 'r2') or `(outputs, targets) -> float` on numpy arrays, higher is
+    better; `loss(outputs, targets)` a scalar. `students` make other architectures: name -> `(width) -> module`.
     """
 
     model: nn.Module
@@ -43,6 +43,8 @@ class UserTask:
     metric: str | Callable[[Any, Any], float] | None = None
     loss: Loss | None = None
     collate: Callable[..., Any] | None = None
+    slices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """'validation' and 'test' -> what each row belongs to, such as its language: quality is told for each, too."""
     input_meaning: str = "as the PyTorch module takes them"
     data_source: str = "the user's"
 
@@ -66,6 +68,9 @@ def from_user(user: UserTask) -> Task:
     if not len(train):
         raise ConfigError("the train split is empty")
     validation, test = (in_order_of(train, name, split) for name, split in (("validation", validation), ("test", test)))
+    validation, test = (
+        _sliced(name, split, user.slices) for name, split in (("validation", validation), ("test", test))
+    )
     model = _adapted(user.model, train.inputs)
     return Task(
         name=user.name,
@@ -82,6 +87,15 @@ def from_user(user: UserTask) -> Task:
         fit=Fit(_fitting(user.fit), _source(user.fit)) if user.fit else None,
         trained=user.fit is None,
     )
+
+
+def _sliced(name: str, split: Split, slices: Mapping[str, Sequence[Any]]) -> Split:
+    if not slices:
+        return split
+    if name not in slices or len(slices[name]) != len(split):
+        given = f"{len(slices[name])} entries" if name in slices else f"nothing for {name}, but {', '.join(slices)}"
+        raise ConfigError(f"Task(slices=...) has {given}: one for each of the {len(split)} rows of {name} is needed")
+    return replace(split, slices=tuple(map(str, slices[name])))
 
 
 def _fitting_students(inputs: Inputs) -> tuple[str, ...]:
@@ -178,14 +192,14 @@ def _goal(user: UserTask) -> Goal:
         raise ConfigError(f"Task(kind={user.kind!r}): {' or '.join(KINDS)} is allowed")
     default = NUMBERS if user.kind == REGRESSION else CLASSES
     if user.metric is None:
-        return Goal(user.kind, default.metric, user.loss)
+        return replace(default, loss=user.loss)
     if callable(user.metric):
         return Goal(user.kind, Metric(CUSTOM, user.metric), user.loss)
     if user.metric not in METRICS:
         raise ConfigError(f"Task(metric={user.metric!r}): {', '.join(METRICS)}, or a function is allowed")
-    if user.metric == "accuracy" and user.kind == REGRESSION:
+    if user.metric != "r2" and user.kind == REGRESSION:
         raise ConfigError(
-            "Task(metric='accuracy') is of classes: with kind='regression', 'r2' or a function is allowed"
+            f"Task(metric={user.metric!r}) is of classes: with kind='regression', 'r2' or a function is allowed"
         )
     return Goal(user.kind, METRICS[user.metric], user.loss)
 

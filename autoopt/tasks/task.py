@@ -20,6 +20,8 @@ class Split:
 
     inputs: Inputs
     targets: Tensor
+    slices: tuple[str, ...] = ()
+    """What each row belongs to, such as its language: quality is told for each, too. (): not known."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -100,4 +102,5 @@ class Task:
             for array in split.inputs.numpy():
                 digest.update(array.tobytes())
             digest.update(split.targets.numpy().tobytes())
+            digest.update("\n".join(split.slices).encode())
         return digest.hexdigest()[:16]

@@ -24,6 +24,7 @@ INPUT = "input_ids"
 class Sentences:
     texts: Sequence[str]
     labels: Sequence[str]
+    slices: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,11 @@ def text_task(name: str, parts: Sequence[Sentences], *, pretrained: str | None, 
     encoded = [tokenizer.encode(part.texts) for part in parts]
     places = {label: place for place, label in enumerate(names)}
     splits = [
-        Split(tokenizer.inputs([e.ids for e in found]), torch.tensor([places[label] for label in part.labels]))
+        Split(
+            tokenizer.inputs([e.ids for e in found]),
+            torch.tensor([places[label] for label in part.labels]),
+            tuple(part.slices),
+        )
         for found, part in zip(encoded, parts, strict=True)
     ]
     used = tuple(sorted({token for found in encoded[0] for token in found.ids}))

@@ -22,17 +22,20 @@ def text_classification(
     test: str | None = None,
     text: str = "text",
     label: str = "label",
+    slice: str | None = None,
     max_tokens: int = 64,
     pretrained: str | None = None,
 ) -> Task:
-    """`text` and `label` are names of columns. Without `validation` a tenth of train serves, stratified by class."""
-    found = {name: _read(name, path, text, label) for name, path in (("train", train), ("test", test))}
+    """`text`, `label` and `slice`, which may be left out, are names of columns. Without `validation` a tenth of train
+    serves, stratified by class.
+    """
+    found = {name: _read(name, path, text, label, slice) for name, path in (("train", train), ("test", test))}
     if validation is None:
         whole = found["train"]
         kept, held = hold_out(whole.labels, whole.texts, "type task.validation=FILE")
         found |= {"train": _at(whole, kept), "validation": _at(whole, held)}
     else:
-        found["validation"] = _read("validation", validation, text, label)
+        found["validation"] = _read("validation", validation, text, label, slice)
     return text_task(
         "text_classification",
         [found[name] for name in ("train", "validation", "test")],
@@ -42,7 +45,7 @@ def text_classification(
     )
 
 
-def _read(name: str, path: str | None, text: str, label: str) -> Sentences:
+def _read(name: str, path: str | None, text: str, label: str, slice: str | None) -> Sentences:
     import pandas as pd  # a second to import
 
     if path is None or not Path(path).is_file():
@@ -62,15 +65,18 @@ def _read(name: str, path: str | None, text: str, label: str) -> Sentences:
         table = readers[ending](path)
     except (ValueError, OSError) as error:
         raise ConfigError(f"task.{name}={path} cannot be read: {one_line(error, 200)}") from error
-    for key, column in (("text", text), ("label", label)):
+    columns = {"text": text, "label": label} | ({"slice": slice} if slice is not None else {})
+    for key, column in columns.items():
         if column not in table.columns:
             known = [str(known) for known in table.columns]
             raise ConfigError(f"task.{key}={column}: {path} has no such column. {suggestion(column, known)}")
     whole = table[[text, label]].dropna()
     if len(whole) < len(table):
         raise ConfigError(f"task.{name}={path}: {len(table) - len(whole)} of {len(table)} rows lack {text} or {label}")
-    return Sentences(whole[text].astype(str).tolist(), whole[label].astype(str).tolist())
+    slices = () if slice is None else table[slice].fillna("(none)").astype(str).tolist()
+    return Sentences(whole[text].astype(str).tolist(), whole[label].astype(str).tolist(), slices)
 
 
 def _at(sentences: Sentences, rows: np.ndarray) -> Sentences:
-    return Sentences([sentences.texts[i] for i in rows], [sentences.labels[i] for i in rows])
+    found = ([part[i] for i in rows] if part else [] for part in (sentences.texts, sentences.labels, sentences.slices))
+    return Sentences(*found)

@@ -100,7 +100,7 @@ def make_subject(name: str, words: list[str], folder: Path) -> Subject:
         baseline_session=base,
         inputs=inputs.numpy(),
         targets=task.validation.targets.numpy(),
-        metric=task.goal.metric,
+        metrics=task.goal.metrics,
         baseline_outputs=np.zeros((len(inputs), task.classes)),
         options=Options(),
     )

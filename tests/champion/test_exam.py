@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +35,20 @@ class Opener:
 
 
 def take(
-    opener: Opener, digits: Task, exported: dict[str, Path], study: object, *, rule: str = "point", p95: float = 0.4
+    opener: Opener,
+    digits: Task,
+    exported: dict[str, Path],
+    study: object,
+    *,
+    rule: str = "point",
+    p95: float = 0.4,
+    kpis: tuple[Kpi, ...] = KPIS,
 ) -> dict:
     def again() -> dict[str, Measurement]:
         return {"latency_p95_ms": Measurement(p95, 1.0, spread=0.05)}
 
     models = exported["mlp"], exported["cnn"]
-    return final_exam(study, 4, *models, digits, KPIS, rule, opener, again)  # type: ignore[arg-type]
+    return final_exam(study, 4, *models, digits, kpis, rule, opener, again)  # type: ignore[arg-type]
 
 
 def test_it_is_scored_on_the_test_split(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
@@ -60,6 +68,30 @@ def test_it_is_scored_on_the_test_split(digits: Task, exported: dict[str, Path],
     found = sum(row["rows"] * row["recall"] for row in result["classes"]) / len(digits.test)
     assert found == pytest.approx(result["value"])
     assert result["fresh"]["latency_p95_ms"] == {"value": 0.4, "baseline": 1.0, "ratio": 0.4}
+
+
+def test_every_bound_on_quality_is_held_against_the_test_split(
+    digits: Task, exported: dict[str, Path], tmp_path: Path
+) -> None:
+    """Metrics by the rule, what a bootstrap cannot tell at its value."""
+    rows = len(digits.test)
+    digits = replace(digits, test=replace(digits.test, slices=tuple("ab"[i % 2] for i in range(rows))))
+    bounds = {"macro_f1": 0.02, "worst_class_recall": 0.1, "worst_slice": 0.02}
+    kpis = (*KPIS, *(Kpi(name, True, max_drop=drop) for name, drop in bounds.items()), Kpi("agreement", True, min=0.97))
+    result = take(Opener(wrong=0.04), digits, exported, begin(tmp_path), rule="upper_limit", kpis=kpis)
+    scores = result["scores"]
+    assert set(scores) == {"accuracy", "calibration_error", "agreement", *bounds}
+    broken = {
+        f"{name}.max_drop" for name in ("worst_class_recall", "worst_slice") if drop_of(scores[name]) > bounds[name]
+    }
+    assert broken | {"accuracy.max_drop", "macro_f1.max_drop", "agreement.min"} == set(result["broken"])
+    assert scores["agreement"]["value"] < 0.97
+    assert [row["rows"] for row in result["slices"]] == [rows / 2, rows / 2]
+    assert min(row["value"] for row in result["slices"]) == scores["worst_slice"]["value"]
+
+
+def drop_of(score: dict) -> float:
+    return score["baseline"] - score["value"]
 
 
 @pytest.mark.parametrize("drop", [0.005, 0.03])

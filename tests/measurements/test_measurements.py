@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Kpi
@@ -22,6 +22,7 @@ from autoopt.measurements.quality import predict
 from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.export import export
 from autoopt.tasks import Task
+from autoopt.tasks.goal import METRICS
 
 
 @pytest.fixture
@@ -37,7 +38,8 @@ def subject(digits: Task, exported: dict[str, Path]) -> Subject:
         baseline_session=baseline,
         inputs=inputs,
         targets=digits.validation.targets.numpy(),
-        metric=digits.goal.metric,
+        metrics=digits.goal.metrics,
+        slices=tuple(str(i % 3) for i in range(len(inputs))),
         baseline_outputs=predict(baseline, inputs),
         options=Options(blocks=6, calls=20, slices=2, slice_s=0.05, price_per_hour=0.36),
     )
@@ -68,9 +70,30 @@ def test_what_lies_beneath_accuracy_agrees_with_scikit_learn(subject: Subject) -
     assert found["agreement"].value == accuracy_score(base.argmax(1), mine.argmax(1))
 
 
+def test_macro_f1_agrees_with_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.random((200, 6)), rng.integers(0, 5, 200)  # one class is answered, and never right
+    assert METRICS["macro_f1"].score(outputs, targets) == pytest.approx(
+        f1_score(targets, outputs.argmax(1), average="macro")
+    )
+
+
+def test_the_worst_slice_is_where_the_metric_is_lowest(subject: Subject) -> None:
+    rows = np.arange(len(subject.targets))
+    right = subject.session(subject.inputs).argmax(1) == subject.targets
+    names = np.where(right, "easy", np.where(rows % 2 == 0, "hard", "easy")).astype(object)
+    names[rows[right][:15]], names[rows[right][-5:]] = "hard", "too few to tell"
+    sliced = replace(subject, slices=tuple(names))
+    found = MEASURES["quality"].take(sliced)["worst_slice"]
+    scores = {name: right[names == name].mean() for name in ("easy", "hard")}
+    large = {name: score for name, score in scores.items() if (names == name).sum() >= 20}
+    assert found.value == pytest.approx(min(large.values()))
+    assert "worst_slice" not in MEASURES["quality"].take(replace(subject, slices=()))
+
+
 def test_numbers_have_no_classes(subject: Subject) -> None:
     metric = Metric("quality", lambda outputs, targets: 1.0)
-    numbers = replace(subject, targets=subject.targets.astype(np.float32)[:, None], metric=metric)
+    numbers = replace(subject, targets=subject.targets.astype(np.float32)[:, None], metrics=(metric,), slices=())
     assert set(MEASURES["quality"].take(numbers)) == {"quality"}
 
 

@@ -252,7 +252,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "one logit": ({"model": nn.Linear(2, 1)}, "the model has one output, and the task is a classification"),
     "accuracy": ({"kind": "regression", "metric": "accuracy"}, "'r2' or a function is allowed"),
     "kind": ({"kind": "ranking"}, "classification or regression is allowed"),
-    "metric": ({"metric": "f1"}, "accuracy, r2, or a function is allowed"),
+    "metric": ({"metric": "f1"}, "accuracy, macro_f1, r2, or a function is allowed"),
+    "f1 of numbers": ({"kind": "regression", "metric": "macro_f1"}, r"metric='macro_f1'\) is of classes"),
+    "slices": ({"slices": {"test": ["a"]}}, "has nothing for validation, but test: one for each of the"),
+    "too few slices": ({"slices": {"validation": ["a"], "test": ["a"]}}, "has 1 entries: one for each of the"),
     "data": ({"train": 7}, "the train split cannot be read"),
 }
 
@@ -262,6 +265,15 @@ def test_what_is_wrong_with_a_task_is_told(what: str) -> None:
     changes, message = WRONG[what]
     with pytest.raises(ConfigError, match=message):
         check_task(from_user(user(**changes)))
+
+
+def test_a_task_is_judged_by_the_metric_that_the_kpis_name_first() -> None:
+    goal = from_user(user()).goal
+    assert [metric.name for metric in goal.metrics] == ["accuracy", "macro_f1"]
+    assert goal.judged(["size_mb", "macro_f1", "accuracy"]).metric.name == "macro_f1"
+    assert goal.judged(["size_mb"]).metric.name == "accuracy"
+    chosen = from_user(user(metric="macro_f1")).goal
+    assert [metric.name for metric in chosen.judged(["accuracy"]).metrics] == ["macro_f1"]
 
 
 @pytest.mark.parametrize("scale", [-1.0, 0.0, torch.nan])

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,24 @@ def test_tables_of_every_kind_give_the_same_task(tables: dict[str, Path], encode
     assert task.files["labels.json"] == sentences.files["labels.json"]
 
 
+def test_a_column_slices_the_rows(tables: dict[str, Path], encoder: Path) -> None:
+    import pandas as pd
+
+    for name, path in tables.items():
+        read = {"train": pd.read_csv, "validation": partial(pd.read_json, lines=True), "test": pd.read_parquet}[name]
+        table = read(path)
+        table["channel"] = ["mail" if i % 3 else None for i in range(len(table))]
+        table.to_csv(path.with_suffix(".csv"), index=False)
+    files = {name: str(path.with_suffix(".csv")) for name, path in tables.items()}
+    task, plain = (load_tables(tables, encoder, **files, slice=slice) for slice in ("channel", None))
+    assert task.test.slices[:4] == ("(none)", "mail", "mail", "(none)")
+    assert len(task.validation.slices) == len(task.validation)
+    assert plain.test.slices == ()
+    assert task.fingerprint != plain.fingerprint
+    held = load_tables(tables, encoder, **{**files, "validation": None}, slice="channel")
+    assert len(held.validation.slices) == len(held.validation)
+
+
 def test_without_a_validation_file_a_stratified_tenth_of_train_serves(tables: dict[str, Path], encoder: Path) -> None:
     task, again = (load_tables(tables, encoder, validation=None) for _ in range(2))
     assert (len(task.train), len(task.validation)) == (288, 32)
@@ -207,6 +226,7 @@ def test_without_a_validation_file_a_stratified_tenth_of_train_serves(tables: di
     [
         ({"train": "nowhere.csv"}, "task.train=nowhere.csv: there is no such file"),
         ({"test": None}, "task.test=None: there is no such file: type task.test=FILE"),
+        ({"slice": "chanel"}, "task.slice=chanel: .* has no such column"),
         ({"text": "uterance"}, "task.text=uterance: .* has no such column. Did you mean 'utterance'"),
     ],
 )
