@@ -19,7 +19,7 @@ from autoopt.report.outcome import Outcome
 from autoopt.report.page import page
 from autoopt.report.plot import front_plot
 from autoopt.report.table import table
-from autoopt.report.words import time_line, verdict
+from autoopt.report.words import slower_line, time_line, verdict
 from autoopt.search.record import read_trials
 from autoopt.search.session import last_ended
 
@@ -57,7 +57,8 @@ def tell(outcome: Outcome, *, hints: Sequence[str] = ()) -> None:
     console.print(table(outcome))
     console.print(verdict(outcome), highlight=False, markup=False)
     console.print(f"time: {time_line(outcome)}", highlight=False, markup=False)
-    for hint in (f"report: {outcome.folder / 'report.html'}", *hints):
+    slower = [line] if (line := slower_line(outcome.standing)) else []
+    for hint in (*slower, f"report: {outcome.folder / 'report.html'}", *hints):
         console.print(hint, highlight=False, markup=False, soft_wrap=True)
     print(json.dumps(document(outcome)))
     sys.stdout.flush()

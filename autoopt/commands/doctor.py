@@ -18,10 +18,11 @@ from rich.table import Table
 
 from autoopt.commands.conclude import stdout_console
 from autoopt.config import Settings, usable_cores
-from autoopt.core.cpu import cpu_flags, cpu_name, saturates
+from autoopt.core.cpu import cpu_flags, cpu_name
 from autoopt.core.errors import AutooptError, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft
+from autoopt.quantization import SCHEMES
 from autoopt.tasks import Task
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -47,6 +48,7 @@ def doctor(settings: Settings) -> int:
         "python": _python,
         "packages": _packages,
         "cpu": _cpu,
+        "schemes": _schemes,
         "threads": partial(_threads, settings),
         "quiet": _quiet,
         "memory": _memory,
@@ -88,10 +90,17 @@ def _packages() -> Finding:
 
 def _cpu() -> Finding:
     known = [flag for flag in ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimddp") if flag in cpu_flags()]
-    detail = f"{cpu_name()}, {os.cpu_count()} cores, {', '.join(known) or 'features unknown'}"
-    if saturates():
-        return Finding(OK, f"{detail}; no VNNI: int8_static keeps weights to 7 bits so that products do not saturate")
-    return Finding(OK, detail)
+    return Finding(OK, f"{cpu_name()}, {os.cpu_count()} cores, {', '.join(known) or 'features unknown'}")
+
+
+def _schemes() -> Finding:
+    """What the quantization schemes have to be wary of on this CPU."""
+    said: dict[str, list[str]] = {}
+    for name, scheme in SCHEMES.items():
+        for caution in scheme.cautions:
+            if caution.here():
+                said.setdefault(caution.said, []).append(name)
+    return Finding(OK, "; ".join(f"{', '.join(names)}: {what}" for what, names in said.items()))
 
 
 def _threads(settings: Settings) -> Finding:

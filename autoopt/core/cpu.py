@@ -21,11 +21,19 @@ def cpu_name() -> str:
     return name.partition(":")[2].strip() or platform.processor() or platform.machine()
 
 
+def is_arm() -> bool:
+    return platform.machine().lower() in ("aarch64", "arm64")
+
+
+def lacks_float16() -> bool:
+    """True where arithmetic in float16 is done in float32, with casts before and after."""
+    return not ({"avx512_fp16", "asimdhp"} & cpu_flags())
+
+
 def saturates() -> bool:
     """True where the product of an 8-bit activation and an 8-bit signed weight may overflow 16 bits on the way.
 
     x86 without VNNI adds pairs of such products in int16 with saturation; weights must then keep to 7 bits
     (reduce_range).
     """
-    arm = platform.machine().lower() in ("aarch64", "arm64")
-    return not arm and not ({"avx512_vnni", "avx_vnni"} & cpu_flags())
+    return not is_arm() and not ({"avx512_vnni", "avx_vnni"} & cpu_flags())

@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 from torch import nn
 
+from autoopt.core.cpu import lacks_float16, saturates
 from autoopt.quantization.calibration import CALIBRATIONS, KEEP_FLOAT, OPERATORS, Plan
 from autoopt.quantization.fp16 import fp16
 from autoopt.quantization.graph import GRAPH_OPTIMIZATIONS, optimized
@@ -41,23 +42,45 @@ WORTHWHILE = 0.2  # a scheme that changes less than this share of a model's weig
 
 
 @dataclass(frozen=True)
+class Caution:
+    """On which CPUs a scheme saturates or is slower than fp32, and what follows."""
+
+    said: str
+    here: Callable[[], bool]
+    """Whether this CPU is one of them."""
+
+
+NO_VNNI = Caution("x86 without VNNI adds 8-bit products with saturation: weights keep to 7 bits", saturates)
+SLOW_CONVOLUTIONS = Caution("x86 without VNNI: convolutions take 2 to 5 times as long as in fp32", saturates)
+NO_FLOAT16 = Caution("CPUs without float16 arithmetic cast back and forth: smaller, no faster than fp32", lacks_float16)
+SIZE_ALONE = Caution("on a CPU it buys size alone: one input a call takes as long as in fp32, or twice", lambda: True)
+
+
+@dataclass(frozen=True)
 class Scheme:
     quantize: Callable[[Path, Path, Plan], dict[str, Any]]
     changes: frozenset[str]
     """Kinds of operators whose weights it makes smaller; a fully connected layer counts as MatMul."""
     bits: int
     knobs: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
 
 SCHEMES: dict[str, Scheme] = {
     "none": Scheme(none, ALL, 32),
-    "fp16": Scheme(fp16, ALL, 16),
-    "int8_dynamic": Scheme(int8_dynamic, frozenset({"Conv", "MatMul", "Gather"}), 8, ON_GRAPHS),
-    "int8_static": Scheme(
-        int8_static, frozenset({"Conv", "MatMul", "Gather"}), 8, ("calibration", "operators", *ON_GRAPHS)
+    "fp16": Scheme(fp16, ALL, 16, cautions=(NO_FLOAT16,)),
+    "int8_dynamic": Scheme(
+        int8_dynamic, frozenset({"Conv", "MatMul", "Gather"}), 8, ON_GRAPHS, cautions=(NO_VNNI, SLOW_CONVOLUTIONS)
     ),
-    "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ON_GRAPHS),
-    "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ON_GRAPHS),
+    "int8_static": Scheme(
+        int8_static,
+        frozenset({"Conv", "MatMul", "Gather"}),
+        8,
+        ("calibration", "operators", *ON_GRAPHS),
+        cautions=(NO_VNNI,),
+    ),
+    "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ON_GRAPHS, cautions=(SIZE_ALONE,)),
+    "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ON_GRAPHS, cautions=(SIZE_ALONE,)),
 }
 
 

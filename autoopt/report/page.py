@@ -15,6 +15,7 @@ from autoopt.report.words import (
     losses,
     measured_surely,
     recipe_line,
+    slower_line,
     unsteady,
     verdict,
 )
@@ -50,6 +51,7 @@ def page(outcome: Outcome, plot: Path) -> str:
         "<h2>Trials</h2>",
         f"<p>In brackets: ratio to the baseline, its 95% interval. {UNSTABLE_MEANS if unsteady(outcome) else ''}</p>",
         _trials(outcome),
+        f"<p>{html.escape(slower_line(standing))}</p>",
         _exam(outcome),
         "<h2>Where the time went</h2>",
         _times(outcome),
@@ -68,8 +70,9 @@ def note(outcome: Outcome) -> str:
     rows += [cells for role, cells in _ranked(outcome) if role in ("baseline", "champion", "front", "nearest miss")]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     command = f"`autoopt report study={outcome.study}`"
+    slower = [line] if (line := slower_line(outcome.standing)) else []
     beneath = [f"{title}: {'; '.join(map(' '.join, rows[1:]))}" for title, rows in losses(outcome.test or {}).items()]
-    return "\n\n".join([verdict(outcome), f"Bounds: {bounds(outcome.kpis)}", table, *beneath, command]) + "\n"
+    return "\n\n".join([verdict(outcome), f"Bounds: {bounds(outcome.kpis)}", table, *beneath, *slower, command]) + "\n"
 
 
 def _trials(outcome: Outcome) -> str:

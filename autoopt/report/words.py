@@ -7,6 +7,7 @@ from typing import Any
 from autoopt.core.errors import STRUCTURE
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
+from autoopt.core.slower import slower_schemes
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, SCREENED, Trial
 from autoopt.report.outcome import Outcome
@@ -154,6 +155,15 @@ def time_line(outcome: Outcome) -> str:
     stages = sorted(outcome.seconds_by_stage().items(), key=lambda stage: -stage[1])
     whole = outcome.seconds or 1.0
     return ", ".join(f"{stage} {seconds / whole:.0%}" for stage, seconds in stages if seconds >= 0.005 * whole)
+
+
+def slower_line(standing: Standing) -> str:
+    """Which schemes take longer than fp32 on this machine; '' where none does."""
+    found = [
+        f"{scheme} in {count} of {of} structures, up to {times:.2g} times as long"
+        for scheme, (count, of, times) in slower_schemes(standing.trials).items()
+    ]
+    return f"slower than fp32 here: {'; '.join(found)}" if found else ""
 
 
 def early_ends(standing: Standing) -> dict[str, int]:

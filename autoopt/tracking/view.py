@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from autoopt.core.kpi import Kpi
+from autoopt.core.slower import slower_than_float
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.tracking.store import how_to_look, open_client, open_experiment
@@ -145,6 +146,7 @@ class View:
     def _tag(self, standing: Standing) -> None:
         """Bring feasible, pareto and rank up to date, touching only what has changed."""
         feasible = {trial.number for trial in standing.feasible}
+        slower = slower_than_float(standing.trials)
         rank = {trial.number: place for place, trial in enumerate(standing.front, start=1)}
         for trial in standing.trials:
             number = trial.number
@@ -152,6 +154,7 @@ class View:
                 "autoopt.feasible": _yes(number in feasible),
                 "autoopt.pareto": _yes(number in rank),
                 "autoopt.rank": str(rank.get(number, "")),
+                **({"autoopt.slower_than_fp32": f"{slower[number]:.2f}x"} if number in slower else {}),
             }
             known = self._tags.get(number, {})
             changed = [RunTag(key, value) for key, value in tags.items() if known.get(key) != value]

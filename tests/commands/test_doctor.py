@@ -8,6 +8,7 @@ import pytest
 from autoopt.commands import doctor
 from autoopt.commands.bench import load_task
 from autoopt.config import load_settings
+from autoopt.core import cpu
 
 
 def test_it_checks_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -17,6 +18,7 @@ def test_it_checks_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
         "python",
         "packages",
         "cpu",
+        "schemes",
         "threads",
         "quiet",
         "memory",
@@ -28,6 +30,16 @@ def test_it_checks_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
         assert f"│ {check}" in done.stdout
     assert "digits, cnn, int8_static: accuracy 0." in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_schemes_cautions_are_those_of_this_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for flags, said in ((frozenset({"avx2"}), True), (frozenset({"avx512_vnni", "avx512_fp16"}), False)):
+        monkeypatch.setattr(cpu, "cpu_flags", lambda flags=flags: flags)
+        monkeypatch.setattr(cpu.platform, "machine", lambda: "x86_64")
+        detail = doctor._schemes().detail
+        assert ("int8_dynamic, int8_static: x86 without VNNI" in detail) == said
+        assert ("fp16: CPUs without float16" in detail) == said
+        assert "weight_only_int8, weight_only_int4: on a CPU it buys size alone" in detail
 
 
 def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,41 @@ def test_intervals_and_what_is_unstable_are_told(tmp_path: Path) -> None:
     assert "~ unstable" not in page(outcome(trial(0, 0.95, 2.0), trial(1, 0.94, 0.2)), picture)
 
 
+def test_what_lies_beneath_the_exam_is_told(good: Outcome, tmp_path: Path) -> None:
+    rows = [
+        {"class": "boot <a>", "rows": 40, "recall": 0.8, "baseline": 0.9},
+        {"class": "scarf", "rows": 40, "recall": 0.9, "baseline": 0.9},
+    ]
+    slices = [{"slice": "mail", "rows": 60, "value": 0.85, "baseline": 0.9}]
+    picture = tmp_path / "front.png"
+    picture.write_bytes(b"")
+    told = replace(good, exams={1: {**PASSED, "classes": rows, "slices": slices}})
+    assert "boot &lt;a&gt;</td><td>80.0%</td><td>against 90.0%</td><td>of 40 rows" in page(told, picture)
+    assert "scarf" not in page(told, picture)
+    assert "Classes that lost most: boot <a> 80.0% against 90.0% of 40 rows" in note(told)
+    assert "Slices: mail 85.0% against 90.0% of 60 rows" in note(told)
+    assert "Classes that lost" not in note(good)
+
+
+def test_a_scheme_that_is_slower_than_fp32_is_named(tmp_path: Path) -> None:
+    def timed(number: int, scheme: str, ratio: float) -> Trial:
+        plain = trial(number, 0.94, 2 * ratio)
+        p50 = Measurement(ratio, 1.0, 0.01, (ratio, ratio), (ratio - 0.01, ratio + 0.01))
+        found = {**plain.measurements, "latency_p50_ms": p50}
+        return replace(
+            plain,
+            recipe=replace(plain.recipe, quantization=scheme),
+            evaluation=Evaluation(found, facts={"structure": "s"}),
+        )
+
+    at = outcome(trial(0, 0.95, 2.0), timed(1, "none", 0.2), timed(2, "fp16", 0.42))
+    said = "slower than fp32 here: fp16 in 1 of 1 structures, up to 2.1 times as long"
+    picture = tmp_path / "front.png"
+    picture.write_bytes(b"")
+    assert said in page(at, picture)
+    assert said in note(at)
+
+
 def test_time_is_told_by_stage_the_largest_first(good: Outcome) -> None:
     assert time_line(good) == "train 72%, measure 24%, log 2%"
     assert document(good)["seconds_by_stage"] == {"train": 9.0, "measure": 3.0, "log": 0.3}
