@@ -1,5 +1,6 @@
 """READ THIS FIRST. The story of a trial: recipe -> student -> pruned -> trained -> onnx -> quantized -> measured."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,16 +17,24 @@ from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import Options, Subject
 from autoopt.pruning import METHODS, Pruned
-from autoopt.quantization import SCHEMES, Plan, has_low_bits, optimized
+from autoopt.quantization import (
+    SCHEMES,
+    Plan,
+    damage_by_layer,
+    has_low_bits,
+    most_damaged,
+    optimized,
+    weights_by_layer,
+)
 from autoopt.runtimes import Session
 from autoopt.runtimes.template import GRAPH, is_template
-from autoopt.structures import export_into, measure_structure, measure_weights, open_structure
+from autoopt.structures import export_into, measure_structure, measure_weights, open_structure, ranking
 from autoopt.students import STUDENTS
 from autoopt.tasks import Task
 from autoopt.training.lessons import Library
 from autoopt.training.loop import Hooks, train
 
-PRUNING_BATCH, PARITY_BATCH, CALIBRATION_INPUTS, SCREENING_INPUTS = 256, 64, 256, 32
+PRUNING_BATCH, PARITY_BATCH, CALIBRATION_INPUTS, SCREENING_INPUTS, RANKING_INPUTS = 256, 64, 256, 32, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +101,21 @@ def make_up_siblings(trial: Trial, recipes: Sequence[Recipe], bench: Bench, fold
 
 
 def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measurements], None]) -> None:
-    """Measure what the structure decides under the recipe's scheme, or remember it."""
+    """Measure what the structure decides under the recipe's scheme, or remember it.
+
+    With layers in float and no ranking yet, those of fewest weights stay in float: no trial ends by a size that it
+    might not have. Once the ranking is there, see `finish`, the layers that it names are measured.
+    """
     structure, path = bench.structures / draft.facts["structure"], folder / "structure.onnx"
+    recipe, damage = draft.recipe, rank(draft, bench)
 
     def quantized() -> Subject:
-        quantize(replace(draft.recipe, calibration=None), bench.task, structure / GRAPH, path, SCREENING_INPUTS)
+        plain = replace(recipe, calibration=None)
+        quantize(plain, bench.task, structure / GRAPH, path, SCREENING_INPUTS, damage)
         return make_subject(path, structure / GRAPH, bench)
 
-    recipe = draft.recipe
-    choices = (recipe.quantization, recipe.operators, recipe.keep_float, recipe.graph_optimization)
+    in_float = in_words(recipe.float_layers, damage)
+    choices = (recipe.quantization, recipe.operators, recipe.keep_float, in_float, recipe.graph_optimization)
     for found in measure_structure(
         structure, "-".join(filter(None, choices)), bench.conditions, bench.measures, quantized
     ):
@@ -122,7 +137,11 @@ def finish(draft: Draft, weights: Path, bench: Bench, folder: Path) -> None:
     """Quantize the trained model into `artifact_path` and measure what its weights decide."""
     path = artifact_path(folder, draft.recipe)
     with draft.clock("quantize"):
-        draft.facts |= quantize(draft.recipe, bench.task, weights, path, CALIBRATION_INPUTS)
+        damage = rank(draft, bench, weights)
+        draft.facts |= quantize(draft.recipe, bench.task, weights, path, CALIBRATION_INPUTS, damage)
+    if draft.recipe.float_layers:  # the first of its structure was screened before there was a ranking
+        with draft.clock("screen"):
+            screen(draft, bench, folder, admit=lambda measurements: None)
     with draft.clock("measure"):
         draft.measurements |= measure_weights(make_subject(path, weights, bench), bench.measures)
 
@@ -130,6 +149,8 @@ def finish(draft: Draft, weights: Path, bench: Bench, folder: Path) -> None:
 def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) -> Draft:
     """The same weights under another scheme."""
     with noted(sibling):
+        with sibling.clock("quantize"):
+            rank(sibling, bench, weights)
         with sibling.clock("screen"):
             screen(sibling, bench, folder, admit=lambda measurements: None)
         finish(sibling, weights, bench, folder)
@@ -177,15 +198,47 @@ def spread(rows: int, wanted: int) -> np.ndarray:
     return np.linspace(0, rows - 1, min(rows, wanted)).round().astype(np.int64)
 
 
-def quantize(recipe: Recipe, task: Task, source: Path, target: Path, inputs: int) -> dict[str, Any]:
-    """Write the quantized model, calibrated on so many inputs; returns what the scheme chose for this CPU."""
+def quantize(
+    recipe: Recipe, task: Task, source: Path, target: Path, inputs: int, damage: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """Write the quantized model, calibrated on so many inputs; returns what the scheme chose for this CPU. `damage`:
+    of the layers, the worst first, of which the recipe leaves some in float.
+    """
     chosen = task.train.inputs[spread(len(task.train), inputs)].numpy()
-    plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float)
     with foreign(recipe.quantization), optimized(source, recipe.graph_optimization) as graph:
+        kept = most_damaged(damage or {}, weights_by_layer(graph), recipe.float_layers) if recipe.float_layers else ()
+        plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float, kept)
         found = SCHEMES[recipe.quantization].quantize(graph, target, plan)
     if recipe.quantization != "none" and not has_low_bits(target):
         raise TrialError(f"{recipe.quantization} changes nothing in this model")
     return found
+
+
+def rank(draft: Draft, bench: Bench, weights: Path | None = None) -> dict[str, float]:
+    """Layer -> damage of the draft's structure under its scheme, where the recipe leaves some in float: remembered, or
+    made of the model with final weights at `weights`; {} where there is none yet.
+    """
+    recipe, task = draft.recipe, bench.task
+    if not recipe.float_layers:
+        return {}
+
+    def made() -> dict[str, float]:
+        assert weights is not None
+        plan = Plan(task.train.inputs[spread(len(task.train), RANKING_INPUTS)].numpy())
+        with foreign(f"ranking the layers for {recipe.quantization}"), optimized(weights, level) as graph:
+            return damage_by_layer(graph, plan, SCHEMES[recipe.quantization].quantize)
+
+    level, structure = recipe.graph_optimization, bench.structures / draft.facts["structure"]
+    scheme = "-".join(filter(None, (recipe.quantization, level)))
+    return ranking(structure, scheme, bench.conditions, made if weights else None)
+
+
+def in_words(float_layers: int | None, damage: Mapping[str, float]) -> str | None:
+    """Which layers stay in float, fit for the name of a file; None where none does."""
+    if not float_layers:
+        return None
+    names = " ".join(list(damage)[:float_layers])
+    return f"{float_layers}-{hashlib.sha256(names.encode()).hexdigest()[:8] if names else 'smallest'}"
 
 
 def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:

@@ -255,6 +255,42 @@ def test_siblings_are_made_up_for_from_the_weights_that_were_left(bench: Bench, 
     assert list(make_up_siblings(trial, others, bench, tmp_path / "w")) == []
 
 
+def test_the_layers_that_stay_in_float_are_ranked_once_by_the_first_trained_model(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = replace(RECIPE, float_layers=2)
+    first, shown = Draft(mixed, (replace(mixed, quantization="none", calibration=None, float_layers=None),)), []
+    (plain,) = run(first, bench, tmp_path / "a", lambda found: shown.append(dict(found)))
+    damage = json.loads(next(bench.structures.glob("*/ranking-int8_static.json")).read_text())["damage"]
+    assert first.facts["kept_in_float"] == list(damage)[:2]
+    monkeypatch.setattr(pipeline, "damage_by_layer", lambda *_: pytest.fail("a second time"))
+    second = Draft(replace(mixed, learning_rate=1e-2))
+    run(second, bench, tmp_path / "b", lambda found: shown.append(dict(found)))
+    assert second.facts["kept_in_float"] == first.facts["kept_in_float"]
+    for draft, folder in ((first, "a"), (second, "b")):
+        size = artifact_path(tmp_path / folder, draft.recipe).stat().st_size / 1e6
+        assert draft.measurements["size_mb"].value == pytest.approx(size, rel=0.02), "measured as it is"
+    assert second.measurements["latency_p50_ms"] == first.measurements["latency_p50_ms"]
+    before, after = shown[0]["size_mb"].value, first.measurements["size_mb"].value
+    assert before <= after < plain.measurements["size_mb"].value, "the screen was no stricter than the truth"
+    assert shown[-1]["size_mb"] == second.measurements["size_mb"]
+
+
+def test_a_sibling_may_be_the_first_to_be_ranked(bench: Bench, tmp_path: Path) -> None:
+    other = replace(RECIPE, quantization="int8_dynamic", calibration=None, float_layers=1)
+    (sibling,) = run(Draft(RECIPE, (other,)), bench, tmp_path / "w")
+    assert sibling.error is None
+    assert len(sibling.facts["kept_in_float"]) == 1
+    assert list(bench.structures.glob("*/int8_dynamic*smallest*")) == [], "it was ranked before it was measured"
+
+
+def test_more_layers_in_float_than_there_are_end_before_training(bench: Bench, tmp_path: Path) -> None:
+    draft = Draft(replace(RECIPE, float_layers=9))
+    with pytest.raises(TrialError, match="space.float_layers=9 leaves nothing to quantize: this model has 5 layers"):
+        run(draft, bench, tmp_path / "w")
+    assert draft.curve == []
+
+
 def test_under_other_conditions_a_structure_is_measured_anew(bench: Bench, tmp_path: Path) -> None:
     run(Draft(BASELINE), bench, tmp_path / "a")
     (cache,) = bench.structures.glob("*/none.json")

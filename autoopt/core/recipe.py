@@ -59,6 +59,8 @@ class Recipe:
     """'all' that can be quantized, or those 'with_weights' alone; None: decided by the graph."""
     keep_float: str | None = None
     """Layers that stay in float: 'none', the 'first', the 'last', or both 'ends'."""
+    float_layers: int | None = None
+    """How many layers stay in float, those that quantization damages most, >= 0."""
     graph_optimization: str | None = None
     """How far the runtime rewrites the graph before it is quantized: 'none', 'basic' or 'extended'."""
 

@@ -19,7 +19,9 @@ from autoopt.quantization.fp16 import fp16
 from autoopt.quantization.graph import GRAPH_OPTIMIZATIONS, optimized
 from autoopt.quantization.int8_dynamic import int8_dynamic
 from autoopt.quantization.int8_static import int8_static
+from autoopt.quantization.layers import weights_by_layer
 from autoopt.quantization.none import none
+from autoopt.quantization.ranking import damage_by_layer, most_damaged
 from autoopt.quantization.weight_only import weight_only_int4, weight_only_int8
 
 __all__ = [
@@ -30,13 +32,16 @@ __all__ = [
     "SCHEMES",
     "Plan",
     "Scheme",
+    "damage_by_layer",
     "has_low_bits",
+    "most_damaged",
     "offered",
     "optimized",
+    "weights_by_layer",
 ]
 
 ALL = frozenset({"Conv", "MatMul", "Gather", "Recurrent"})
-ON_GRAPHS = ("keep_float", "graph_optimization")  # knobs of each scheme that looks at single nodes
+ON_GRAPHS = ("keep_float", "float_layers", "graph_optimization")  # knobs of each scheme that looks at single nodes
 WORTHWHILE = 0.2  # a scheme that changes less than this share of a model's weights cannot matter for it
 
 

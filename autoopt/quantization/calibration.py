@@ -43,6 +43,8 @@ class Plan:
     """One of OPERATORS: quantize all that can be, or those with weights alone."""
     keep_float: str | None = None
     """One of KEEP_FLOAT: the layers that stay in float, by their place."""
+    float_layers: tuple[str, ...] = ()
+    """Names of the layers that stay in float: those that quantization damages most, see ranking.py."""
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
