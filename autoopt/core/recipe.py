@@ -53,6 +53,8 @@ class Recipe:
     """In [0, 1]: 0 is labels only, 1 is teacher only."""
     temperature: float | None = None
     """Divides both logits, > 0."""
+    qat_epochs: int | None = None
+    """Passes over the train split under fake quantization, after all others, >= 1."""
     calibration: str | None = None
     """How activation ranges are found from the calibration set."""
     operators: str | None = None

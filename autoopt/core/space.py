@@ -37,6 +37,7 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "distill_weight": (0, 1, "in [0, 1]"),
     "temperature": (1e-3, 1e3, "in [0.001, 1000]"),
     "quantization": ANY,
+    "qat_epochs": (1, 1e6, "a whole number from 1 to 1000000"),
     "calibration": ANY,
     "operators": ANY,
     "keep_float": ANY,
@@ -44,7 +45,9 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "graph_optimization": ANY,
 }
 NAMES = frozenset(name for name, limits in KNOBS.items() if limits is ANY)
-WHOLE = frozenset({"epochs", "batch_size", "layers", "embedding_rank", "ngrams", "augment", "float_layers"})
+WHOLE = frozenset(
+    {"epochs", "batch_size", "layers", "embedding_rank", "ngrams", "augment", "qat_epochs", "float_layers"}
+)
 TRAINING = frozenset(
     [
         "augment",
@@ -180,10 +183,11 @@ def parameters(space: Space, recipe: Recipe) -> dict[str, Value] | None:
 
 
 def siblings(space: Space, recipe: Recipe) -> list[Recipe]:
-    """The recipes of the space that differ from this one in how they are quantized alone."""
+    """The recipes of the space that differ from this one in how they are quantized alone, without more training."""
     schemes = map(str, values(space.knobs["quantization"], recipe.student))
     found = [other for scheme in schemes for other in quantized(space, recipe, scheme)]
-    return [other for other in found if other != recipe and parameters(space, other) is not None]
+    made = [other for other in found if other != recipe and not other.qat_epochs]
+    return [other for other in made if parameters(space, other) is not None]
 
 
 def quantized(space: Space, recipe: Recipe, scheme: str) -> list[Recipe]:

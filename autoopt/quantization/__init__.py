@@ -1,8 +1,9 @@
 """Quantization schemes: what becomes low-bit, and how ranges are found.
 
 A member is `(source, target, plan) -> facts`: it reads the float model at `source`, writes the quantized one
-to `target` and returns the settings that it chose, for the record. None of them trains. Add one = one file, one line
-here, one word in conf/space.
+to `target` and returns the settings that it chose, for the record. No member trains: for one that needs training, its
+row says so, the pipeline trains under fake.py, and the plan brings what was learned. Add one = one file, one line here,
+one word in conf/space.
 """
 
 import math
@@ -15,6 +16,7 @@ import onnx
 from torch import nn
 
 from autoopt.quantization.calibration import CALIBRATIONS, KEEP_FLOAT, OPERATORS, Plan
+from autoopt.quantization.fake import Learned
 from autoopt.quantization.fp16 import fp16
 from autoopt.quantization.graph import GRAPH_OPTIMIZATIONS, optimized
 from autoopt.quantization.int8_dynamic import int8_dynamic
@@ -30,6 +32,7 @@ __all__ = [
     "KEEP_FLOAT",
     "OPERATORS",
     "SCHEMES",
+    "Learned",
     "Plan",
     "Scheme",
     "damage_by_layer",
@@ -52,6 +55,8 @@ class Scheme:
     """Kinds of operators whose weights it makes smaller; a fully connected layer counts as MatMul."""
     bits: int
     knobs: tuple[str, ...] = ()
+    trains: bool = False
+    """True where the trained weights are trained further, under fake quantization: no other trial's weights will do."""
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -73,14 +78,15 @@ def has_low_bits(model: Path) -> bool:
 
 
 def offered(model: nn.Module) -> tuple[str, ...]:
-    """The schemes that change at least WORTHWHILE of the model's weights."""
+    """The schemes that change at least WORTHWHILE of the model's weights; an ONNX file cannot be trained."""
     content = getattr(model, "onnx_content", None)
     weights = _weights_by_operator(model) if content is None else _weights_by_node(content)
     total = sum(weights.values()) or 1
     return tuple(
         name
         for name, scheme in SCHEMES.items()
-        if scheme.changes == ALL or sum(weights.get(kind, 0) for kind in scheme.changes) >= WORTHWHILE * total
+        if not (scheme.trains and content is not None)
+        and (scheme.changes == ALL or sum(weights.get(kind, 0) for kind in scheme.changes) >= WORTHWHILE * total)
     )
 
 
