@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from autoopt.core.errors import TrialError, foreign
+from autoopt.core.errors import Interrupted, OutOfTime, TrialError, foreign
 from autoopt.core.kpi import Measurements
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft, Trial
@@ -19,6 +19,7 @@ from autoopt.measurements import Options, Subject
 from autoopt.pruning import METHODS, Pruned
 from autoopt.quantization import (
     SCHEMES,
+    Learned,
     Plan,
     damage_by_layer,
     has_low_bits,
@@ -33,6 +34,7 @@ from autoopt.students import STUDENTS
 from autoopt.tasks import Task
 from autoopt.training.lessons import Library
 from autoopt.training.loop import Hooks, train
+from autoopt.training.quantized import train_quantized
 
 PRUNING_BATCH, PARITY_BATCH, CALIBRATION_INPUTS, SCREENING_INPUTS, RANKING_INPUTS = 256, 64, 256, 32, 64
 
@@ -85,7 +87,10 @@ def run_trial(
         draft.facts |= export_into(structure, pruned.model, inputs, weights, bench.open_session)
     siblings = [Draft(sibling, curve=draft.curve, facts=dict(draft.facts)) for sibling in draft.siblings]
     with noted(draft):
-        finish(draft, weights, bench, folder)
+        if SCHEMES[recipe.quantization].trains:
+            tune(draft, pruned.model, bench, folder, hooks)
+        else:
+            finish(draft, weights, bench, folder)
     return (finish_sibling(sibling, weights, bench, folder) for sibling in siblings)
 
 
@@ -133,12 +138,25 @@ def recording(draft: Draft, hooks: Hooks) -> Hooks:
     return Hooks(hooks.should_stop, on_epoch)
 
 
-def finish(draft: Draft, weights: Path, bench: Bench, folder: Path) -> None:
+def tune(draft: Draft, model: nn.Module, bench: Bench, folder: Path, hooks: Hooks) -> None:
+    """Train the trained model further under fake quantization, and finish with that: its siblings keep the others."""
+    recipe, inputs, weights = draft.recipe, bench.task.validation.inputs[:PARITY_BATCH], folder / "tuned.onnx"
+    with draft.clock("train"):
+        lessons, stop = bench.library.lessons(recipe.augment or 0), hooks.should_stop
+        tuned = train_quantized(model, lessons, bench.task.validation, recipe, seed=bench.seed, should_stop=stop)
+    with draft.clock("export"):
+        structure = bench.structures / draft.facts["structure"]
+        exported = export_into(structure, tuned.model, inputs, weights, bench.open_session)
+        draft.facts["tuned"] = {"curve": list(tuned.curve), **exported}
+    finish(draft, weights, bench, folder, tuned.learned)
+
+
+def finish(draft: Draft, weights: Path, bench: Bench, folder: Path, learned: Sequence[Learned] = ()) -> None:
     """Quantize the trained model into `artifact_path` and measure what its weights decide."""
     path = artifact_path(folder, draft.recipe)
     with draft.clock("quantize"):
         damage = rank(draft, bench, weights)
-        draft.facts |= quantize(draft.recipe, bench.task, weights, path, CALIBRATION_INPUTS, damage)
+        draft.facts |= quantize(draft.recipe, bench.task, weights, path, CALIBRATION_INPUTS, damage, learned)
     if draft.recipe.float_layers:  # the first of its structure was screened before there was a ranking
         with draft.clock("screen"):
             screen(draft, bench, folder, admit=lambda measurements: None)
@@ -162,6 +180,8 @@ def noted(draft: Draft) -> Iterator[None]:
     """What fails here fails this draft alone: the same weights may do under another scheme."""
     try:
         yield
+    except (Interrupted, OutOfTime):
+        raise
     except Exception as error:  # also what is a bug: the search raises it, once the draft is on record
         draft.error = error
 
@@ -199,7 +219,13 @@ def spread(rows: int, wanted: int) -> np.ndarray:
 
 
 def quantize(
-    recipe: Recipe, task: Task, source: Path, target: Path, inputs: int, damage: Mapping[str, float] | None = None
+    recipe: Recipe,
+    task: Task,
+    source: Path,
+    target: Path,
+    inputs: int,
+    damage: Mapping[str, float] | None = None,
+    learned: Sequence[Learned] = (),
 ) -> dict[str, Any]:
     """Write the quantized model, calibrated on so many inputs; returns what the scheme chose for this CPU. `damage`:
     of the layers, the worst first, of which the recipe leaves some in float.
@@ -207,7 +233,7 @@ def quantize(
     chosen = task.train.inputs[spread(len(task.train), inputs)].numpy()
     with foreign(recipe.quantization), optimized(source, recipe.graph_optimization) as graph:
         kept = most_damaged(damage or {}, weights_by_layer(graph), recipe.float_layers) if recipe.float_layers else ()
-        plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float, kept)
+        plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float, kept, learned)
         found = SCHEMES[recipe.quantization].quantize(graph, target, plan)
     if recipe.quantization != "none" and not has_low_bits(target):
         raise TrialError(f"{recipe.quantization} changes nothing in this model")

@@ -12,7 +12,7 @@ import torch
 from autoopt import pipeline
 from autoopt.commands.bench import make_bench
 from autoopt.config import load_settings
-from autoopt.core.errors import Screened, TrialError
+from autoopt.core.errors import Interrupted, Screened, TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurements
 from autoopt.core.recipe import BASELINE, Recipe
@@ -289,6 +289,51 @@ def test_more_layers_in_float_than_there_are_end_before_training(bench: Bench, t
     with pytest.raises(TrialError, match="space.float_layers=9 leaves nothing to quantize: this model has 5 layers"):
         run(draft, bench, tmp_path / "w")
     assert draft.curve == []
+
+
+QAT = replace(RECIPE, quantization="int8_qat", calibration=None, qat_epochs=1)
+
+
+def test_a_trial_is_trained_on_as_its_scheme_will_round_and_its_siblings_are_not(bench: Bench, tmp_path: Path) -> None:
+    others = (replace(QAT, quantization="int8_static", qat_epochs=None, calibration="minmax"),)
+    draft, plain = Draft(QAT, others), Draft(others[0])
+    (sibling,) = run(draft, bench, tmp_path / "a")
+    run(plain, bench, tmp_path / "b")
+    assert draft.error is None
+    assert set(draft.measurements) == TAKEN
+    assert draft.facts["learned_layers"] == 5
+    assert len(draft.facts["tuned"]["curve"]) == 1
+    assert len(draft.curve) == 2
+    same = artifact_path(tmp_path / "a", sibling.recipe).read_bytes(), artifact_path(tmp_path / "b", plain.recipe)
+    assert same[0] == same[1].read_bytes(), "from the weights before"
+    assert artifact_path(tmp_path / "a", QAT).read_bytes() != same[0]
+    assert artifact_path(tmp_path / "a", QAT).stat().st_size == pytest.approx(len(same[0]), rel=0.02)
+
+
+def test_the_teacher_as_it_is_may_be_trained_for_rounding_alone(bench: Bench, tmp_path: Path) -> None:
+    draft = Draft(Recipe("teacher", "none", "int8_qat", qat_epochs=1))
+    run(draft, bench, tmp_path / "w")
+    assert draft.error is None
+    assert draft.curve == []
+    assert len(draft.facts["tuned"]["curve"]) == 1
+    assert draft.measurements["size_mb"].ratio < 0.3
+
+
+def test_where_nothing_can_be_rounded_the_siblings_are_spared(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoopt.training.quantized.fake_quantize", lambda model, steps: [])
+    draft = Draft(QAT, (replace(QAT, quantization="none", qat_epochs=None),))
+    (sibling,) = run(draft, bench, tmp_path / "w")
+    assert "this model has none" in str(draft.error)
+    assert sibling.error is None
+
+
+def test_a_stop_while_rounding_ends_the_trial(bench: Bench, tmp_path: Path) -> None:
+    draft = Draft(QAT)
+    hooks = Hooks(lambda: len(draft.curve) == QAT.epochs)
+    with pytest.raises(Interrupted, match="stopped in epoch 1 of 1"):
+        run_trial(draft, bench, tmp_path, hooks, welcome)
 
 
 def test_under_other_conditions_a_structure_is_measured_anew(bench: Bench, tmp_path: Path) -> None:

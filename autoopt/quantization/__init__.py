@@ -20,6 +20,7 @@ from autoopt.quantization.fake import Learned
 from autoopt.quantization.fp16 import fp16
 from autoopt.quantization.graph import GRAPH_OPTIMIZATIONS, optimized
 from autoopt.quantization.int8_dynamic import int8_dynamic
+from autoopt.quantization.int8_qat import int8_qat
 from autoopt.quantization.int8_static import int8_static
 from autoopt.quantization.layers import weights_by_layer
 from autoopt.quantization.none import none
@@ -66,6 +67,7 @@ SCHEMES: dict[str, Scheme] = {
     "int8_static": Scheme(
         int8_static, frozenset({"Conv", "MatMul", "Gather"}), 8, ("calibration", "operators", *ON_GRAPHS)
     ),
+    "int8_qat": Scheme(int8_qat, frozenset({"Conv", "MatMul", "Gather"}), 8, ("qat_epochs",), trains=True),
     "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ON_GRAPHS),
     "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ON_GRAPHS),
 }

@@ -237,3 +237,22 @@ def test_a_scheme_takes_the_middle_of_a_range_and_the_student_s_own_choices() ->
     (found,) = quantized(space, BASELINE, "int8_static")
     assert (found.calibration, found.float_layers) == ("entropy", 2)
     assert parameters(space, found) == {"student": "teacher", "float_layers": 2}
+
+
+def test_what_a_scheme_trains_is_nobody_s_sibling() -> None:
+    raw = {"student": "cnn", "pruning": "none", "quantization": ["int8_qat", "int8_static", "none"], "width": 1.0}
+    raw |= {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.1, "calibration": "minmax", "qat_epochs": [2, 4]}
+    space = parse_space(raw, needs())
+    check_complete(space)
+    recipe = typical(space, "cnn")
+    assert (recipe.quantization, recipe.qat_epochs) == ("int8_qat", 2)
+    assert [other.quantization for other in siblings(space, recipe)] == ["int8_static", "none"]
+    assert all(other.qat_epochs is None for other in siblings(space, recipe))
+    (static,) = quantized(space, recipe, "int8_static")
+    assert [other.quantization for other in siblings(space, static)] == ["none"]
+
+
+def test_where_a_scheme_trains_the_space_says_for_how_long() -> None:
+    raw = {"student": "teacher", "pruning": "none", "quantization": ["int8_qat", "none"]}
+    with pytest.raises(ConfigError, match=r"space\.qat_epochs is missing: some quantization in the space needs it"):
+        check_complete(parse_space(raw, needs()))
