@@ -120,7 +120,8 @@ def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measuremen
         return make_subject(path, structure / GRAPH, bench)
 
     in_float = in_words(recipe.float_layers, damage)
-    choices = (recipe.quantization, recipe.operators, recipe.keep_float, in_float, recipe.graph_optimization)
+    scheme = SCHEMES[recipe.quantization].measured_as or recipe.quantization
+    choices = (scheme, recipe.operators, recipe.keep_float, in_float, recipe.graph_optimization)
     for found in measure_structure(
         structure, "-".join(filter(None, choices)), bench.conditions, bench.measures, quantized
     ):

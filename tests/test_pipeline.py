@@ -307,6 +307,8 @@ def test_a_trial_is_trained_on_as_its_scheme_will_round_and_its_siblings_are_not
     same = artifact_path(tmp_path / "a", sibling.recipe).read_bytes(), artifact_path(tmp_path / "b", plain.recipe)
     assert same[0] == same[1].read_bytes(), "from the weights before"
     assert artifact_path(tmp_path / "a", QAT).read_bytes() != same[0]
+    for name in ("latency_p50_ms", "size_mb"):
+        assert draft.measurements[name] == sibling.measurements[name], "one graph, measured once"
     assert artifact_path(tmp_path / "a", QAT).stat().st_size == pytest.approx(len(same[0]), rel=0.02)
 
 

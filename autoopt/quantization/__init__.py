@@ -58,6 +58,10 @@ class Scheme:
     knobs: tuple[str, ...] = ()
     trains: bool = False
     """True where the trained weights are trained further, under fake quantization: no other trial's weights will do."""
+    measured_as: str | None = None
+    """The scheme whose files have the same operators, and so its size and speed: measured twice, they would differ by
+    noise alone.
+    """
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -67,7 +71,7 @@ SCHEMES: dict[str, Scheme] = {
     "int8_static": Scheme(
         int8_static, frozenset({"Conv", "MatMul", "Gather"}), 8, ("calibration", "operators", *ON_GRAPHS)
     ),
-    "int8_qat": Scheme(int8_qat, frozenset({"Conv", "MatMul", "Gather"}), 8, ("qat_epochs",), trains=True),
+    "int8_qat": Scheme(int8_qat, frozenset({"Conv", "MatMul", "Gather"}), 8, ("qat_epochs",), True, "int8_static"),
     "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ON_GRAPHS),
     "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ON_GRAPHS),
 }

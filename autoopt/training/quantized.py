@@ -76,6 +76,6 @@ def zeros_kept(model: nn.Module) -> Callable[[], None]:
     def keep() -> None:
         for name, weight in model.named_parameters():
             if name in masks:
-                weight *= masks[name]
+                weight.mul_(masks[name])
 
     return keep
