@@ -46,7 +46,18 @@ def read_space(raw: Mapping[str, Any], *, own_students: bool) -> Space:
                 lookup(tables[knob.parent], case, f"{knob.parent} in space.{name}")
     check_complete(space)
     _check_depth(space)
+    _check_float(space)
     return space
+
+
+def _check_float(space: Space) -> None:
+    """Layers stay in float by their place or by their damage: of both at once nobody could say what was searched."""
+    by_place, by_damage = (space.knobs.get(name) for name in ("keep_float", "float_layers"))
+    if by_place and by_damage and values(by_place) != ("none",) and values(by_damage) != (0,):
+        raise ConfigError(
+            "space.keep_float and space.float_layers both say which layers stay in float: "
+            "type space.keep_float=none, or space.float_layers=0"
+        )
 
 
 def _check_depth(space: Space) -> None:

@@ -1,5 +1,6 @@
 """READ THIS FIRST. The story of a trial: recipe -> student -> pruned -> trained -> onnx -> quantized -> measured."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,23 +11,33 @@ import numpy as np
 import torch
 from torch import nn
 
-from autoopt.core.errors import TrialError, foreign
+from autoopt.core.errors import Interrupted, OutOfTime, TrialError, foreign
 from autoopt.core.kpi import Measurements
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import Options, Subject
 from autoopt.pruning import METHODS, Pruned
-from autoopt.quantization import SCHEMES, Plan, has_low_bits, optimized
+from autoopt.quantization import (
+    SCHEMES,
+    Learned,
+    Plan,
+    damage_by_layer,
+    has_low_bits,
+    most_damaged,
+    optimized,
+    weights_by_layer,
+)
 from autoopt.runtimes import Session
 from autoopt.runtimes.template import GRAPH, is_template
-from autoopt.structures import export_into, measure_structure, measure_weights, open_structure
+from autoopt.structures import export_into, measure_structure, measure_weights, open_structure, ranking
 from autoopt.students import STUDENTS
 from autoopt.tasks import Task
 from autoopt.training.lessons import Library
 from autoopt.training.loop import Hooks, train
+from autoopt.training.quantized import train_quantized
 
-PRUNING_BATCH, PARITY_BATCH, CALIBRATION_INPUTS, SCREENING_INPUTS = 256, 64, 256, 32
+PRUNING_BATCH, PARITY_BATCH, CALIBRATION_INPUTS, SCREENING_INPUTS, RANKING_INPUTS = 256, 64, 256, 32, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +89,10 @@ def run_trial(
         draft.facts |= export_into(structure, pruned.model, inputs, weights, bench.open_session)
     siblings = [Draft(sibling, curve=draft.curve, facts=dict(draft.facts)) for sibling in draft.siblings]
     with noted(draft):
-        finish(draft, weights, bench, folder)
+        if SCHEMES[recipe.quantization].trains:
+            tune(draft, pruned.model, bench, folder, hooks)
+        else:
+            finish(draft, weights, bench, folder)
     return (finish_sibling(sibling, weights, bench, folder) for sibling in siblings)
 
 
@@ -94,15 +108,22 @@ def make_up_siblings(trial: Trial, recipes: Sequence[Recipe], bench: Bench, fold
 
 
 def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measurements], None]) -> None:
-    """Measure what the structure decides under the recipe's scheme, or remember it."""
+    """Measure what the structure decides under the recipe's scheme, or remember it.
+
+    With layers in float and no ranking yet, those of fewest weights stay in float: no trial ends by a size that it
+    might not have. Once the ranking is there, see `finish`, the layers that it names are measured.
+    """
     structure, path = bench.structures / draft.facts["structure"], folder / "structure.onnx"
+    recipe, damage = draft.recipe, rank(draft, bench)
 
     def quantized() -> Subject:
-        quantize(replace(draft.recipe, calibration=None), bench.task, structure / GRAPH, path, SCREENING_INPUTS)
+        plain = replace(recipe, calibration=None)
+        quantize(plain, bench.task, structure / GRAPH, path, SCREENING_INPUTS, damage)
         return make_subject(path, structure / GRAPH, bench)
 
-    recipe = draft.recipe
-    choices = (recipe.quantization, recipe.operators, recipe.keep_float, recipe.graph_optimization)
+    in_float = in_words(recipe.float_layers, damage)
+    scheme = SCHEMES[recipe.quantization].measured_as or recipe.quantization
+    choices = (scheme, recipe.operators, recipe.keep_float, in_float, recipe.graph_optimization)
     for found in measure_structure(
         structure, "-".join(filter(None, choices)), bench.conditions, bench.measures, quantized, bench.quiet
     ):
@@ -120,11 +141,28 @@ def recording(draft: Draft, hooks: Hooks) -> Hooks:
     return Hooks(hooks.should_stop, on_epoch)
 
 
-def finish(draft: Draft, weights: Path, bench: Bench, folder: Path) -> None:
+def tune(draft: Draft, model: nn.Module, bench: Bench, folder: Path, hooks: Hooks) -> None:
+    """Train the trained model further under fake quantization, and finish with that: its siblings keep the others."""
+    recipe, inputs, weights = draft.recipe, bench.task.validation.inputs[:PARITY_BATCH], folder / "tuned.onnx"
+    with draft.clock("train"):
+        lessons, stop = bench.library.lessons(recipe.augment or 0), hooks.should_stop
+        tuned = train_quantized(model, lessons, bench.task.validation, recipe, seed=bench.seed, should_stop=stop)
+    with draft.clock("export"):
+        structure = bench.structures / draft.facts["structure"]
+        exported = export_into(structure, tuned.model, inputs, weights, bench.open_session)
+        draft.facts["tuned"] = {"curve": list(tuned.curve), **exported}
+    finish(draft, weights, bench, folder, tuned.learned)
+
+
+def finish(draft: Draft, weights: Path, bench: Bench, folder: Path, learned: Sequence[Learned] = ()) -> None:
     """Quantize the trained model into `artifact_path` and measure what its weights decide."""
     path = artifact_path(folder, draft.recipe)
     with draft.clock("quantize"):
-        draft.facts |= quantize(draft.recipe, bench.task, weights, path, CALIBRATION_INPUTS)
+        damage = rank(draft, bench, weights)
+        draft.facts |= quantize(draft.recipe, bench.task, weights, path, CALIBRATION_INPUTS, damage, learned)
+    if draft.recipe.float_layers:  # the first of its structure was screened before there was a ranking
+        with draft.clock("screen"):
+            screen(draft, bench, folder, admit=lambda measurements: None)
     with draft.clock("measure"):
         draft.measurements |= measure_weights(make_subject(path, weights, bench), bench.measures)
 
@@ -132,6 +170,8 @@ def finish(draft: Draft, weights: Path, bench: Bench, folder: Path) -> None:
 def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) -> Draft:
     """The same weights under another scheme."""
     with noted(sibling):
+        with sibling.clock("quantize"):
+            rank(sibling, bench, weights)
         with sibling.clock("screen"):
             screen(sibling, bench, folder, admit=lambda measurements: None)
         finish(sibling, weights, bench, folder)
@@ -143,6 +183,8 @@ def noted(draft: Draft) -> Iterator[None]:
     """What fails here fails this draft alone: the same weights may do under another scheme."""
     try:
         yield
+    except (Interrupted, OutOfTime):
+        raise
     except Exception as error:  # also what is a bug: the search raises it, once the draft is on record
         draft.error = error
 
@@ -179,15 +221,53 @@ def spread(rows: int, wanted: int) -> np.ndarray:
     return np.linspace(0, rows - 1, min(rows, wanted)).round().astype(np.int64)
 
 
-def quantize(recipe: Recipe, task: Task, source: Path, target: Path, inputs: int) -> dict[str, Any]:
-    """Write the quantized model, calibrated on so many inputs; returns what the scheme chose for this CPU."""
+def quantize(
+    recipe: Recipe,
+    task: Task,
+    source: Path,
+    target: Path,
+    inputs: int,
+    damage: Mapping[str, float] | None = None,
+    learned: Sequence[Learned] = (),
+) -> dict[str, Any]:
+    """Write the quantized model, calibrated on so many inputs; returns what the scheme chose for this CPU. `damage`:
+    of the layers, the worst first, of which the recipe leaves some in float.
+    """
     chosen = task.train.inputs[spread(len(task.train), inputs)].numpy()
-    plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float)
     with foreign(recipe.quantization), optimized(source, recipe.graph_optimization) as graph:
+        kept = most_damaged(damage or {}, weights_by_layer(graph), recipe.float_layers) if recipe.float_layers else ()
+        plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float, kept, learned)
         found = SCHEMES[recipe.quantization].quantize(graph, target, plan)
     if recipe.quantization != "none" and not has_low_bits(target):
         raise TrialError(f"{recipe.quantization} changes nothing in this model")
     return found
+
+
+def rank(draft: Draft, bench: Bench, weights: Path | None = None) -> dict[str, float]:
+    """Layer -> damage of the draft's structure under its scheme, where the recipe leaves some in float: remembered, or
+    made of the model with final weights at `weights`; {} where there is none yet.
+    """
+    recipe, task = draft.recipe, bench.task
+    if not recipe.float_layers:
+        return {}
+
+    def made() -> dict[str, float]:
+        assert weights is not None
+        plan = Plan(task.train.inputs[spread(len(task.train), RANKING_INPUTS)].numpy())
+        with foreign(f"ranking the layers for {recipe.quantization}"), optimized(weights, level) as graph:
+            return damage_by_layer(graph, plan, SCHEMES[recipe.quantization].quantize)
+
+    level, structure = recipe.graph_optimization, bench.structures / draft.facts["structure"]
+    scheme = "-".join(filter(None, (recipe.quantization, level)))
+    return ranking(structure, scheme, bench.conditions, made if weights else None)
+
+
+def in_words(float_layers: int | None, damage: Mapping[str, float]) -> str | None:
+    """Which layers stay in float, fit for the name of a file; None where none does."""
+    if not float_layers:
+        return None
+    names = " ".join(list(damage)[:float_layers])
+    return f"{float_layers}-{hashlib.sha256(names.encode()).hexdigest()[:8] if names else 'smallest'}"
 
 
 def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:

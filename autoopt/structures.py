@@ -84,6 +84,28 @@ def _known(cache: Path, conditions: Mapping[str, Any]) -> dict[str, Any]:
     return dict(kept["measured"]) if kept.get("conditions") == conditions else {}
 
 
+def ranking(
+    structure: Path, scheme: str, conditions: Mapping[str, Any], rank: Callable[[], dict[str, float]] | None = None
+) -> dict[str, float]:
+    """Layer -> damage under a quantization scheme, the worst first; made by `rank` where nobody has made it before,
+    {} where there is no `rank` either.
+
+    Once a structure, by its first model with final weights. Trained models of one structure agree on the order, while
+    the weights before training say nothing of it (experiments/mixed_precision); and where a ranking costs a
+    quantization a layer, as of an encoder, it is dear. All models of the structure keep the same layers in float, so
+    that they share its size and latency. The price: which layers a recipe keeps depends on the model that came first;
+    their names are among the facts of each trial.
+    """
+    path, same = structure / f"ranking-{scheme}.json", {key: conditions[key] for key in ("saturates", "versions")}
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    if kept.get("conditions") == same:
+        return dict(kept["damage"])
+    damage = rank() if rank else {}
+    if damage:
+        write_atomically(path, json.dumps({"conditions": same, "damage": damage}))
+    return damage
+
+
 def measure_weights(subject: Subject, measures: Collection[str]) -> dict[str, Measurement]:
     """What depends on the values of the weights, and what is exact and costs nothing anyway."""
     found: dict[str, Measurement] = {}

@@ -187,6 +187,7 @@ WRONG = [
     ("space.pruning=magnitude", "unknown pruning in space.pruning 'magnitude'"),
     ("space.calibration=max", "unknown calibration in space.calibration 'max'. Did you mean 'minmax'?"),
     ("space.schedule=cos", "unknown schedule in space.schedule 'cos'"),
+    ("space.float_layers=-1", "space.float_layers=-1 is not allowed: a whole number from 0 to 1000"),
     ("space.temprature=3", "unknown knob space.temprature. Did you mean 'temperature'?"),
     ("space.temperature=0", "space.temperature=0 is not allowed: in [0.001, 1000]"),
     ("space.epochs=0", "space.epochs=0 is not allowed: a whole number from 1"),
@@ -215,6 +216,13 @@ def test_wrong_input_is_named(override: str, message: str, outputs: str, tmp_pat
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_layers_stay_in_float_by_their_place_or_by_their_damage(outputs: str) -> None:
+    with pytest.raises(ConfigError, match=r"type space\.keep_float=none, or space\.float_layers=0"):
+        load_settings([outputs, "space.keep_float=[none,first]", "space.float_layers=[0,2]"])
+    for harmless in (["space.keep_float=none", "space.float_layers=[0,2]"], ["space.keep_float=first"]):
+        load_settings([outputs, *harmless])
 
 
 def test_a_saved_configuration_is_checked_like_any_other(outputs: str) -> None:

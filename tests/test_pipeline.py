@@ -12,7 +12,7 @@ import torch
 from autoopt import pipeline
 from autoopt.commands.bench import make_bench
 from autoopt.config import load_settings
-from autoopt.core.errors import Screened, TrialError
+from autoopt.core.errors import Interrupted, Screened, TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurements
 from autoopt.core.recipe import BASELINE, Recipe
@@ -255,6 +255,89 @@ def test_siblings_are_made_up_for_from_the_weights_that_were_left(bench: Bench, 
         assert artifact_path(tmp_path / "w", other.recipe).is_file()
     (tmp_path / "w" / f"{RECIPE.fingerprint}.float.onnx").unlink()
     assert list(make_up_siblings(trial, others, bench, tmp_path / "w")) == []
+
+
+def test_the_layers_that_stay_in_float_are_ranked_once_by_the_first_trained_model(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = replace(RECIPE, float_layers=2)
+    first, shown = Draft(mixed, (replace(mixed, quantization="none", calibration=None, float_layers=None),)), []
+    (plain,) = run(first, bench, tmp_path / "a", lambda found: shown.append(dict(found)))
+    damage = json.loads(next(bench.structures.glob("*/ranking-int8_static.json")).read_text())["damage"]
+    assert first.facts["kept_in_float"] == list(damage)[:2]
+    monkeypatch.setattr(pipeline, "damage_by_layer", lambda *_: pytest.fail("a second time"))
+    second = Draft(replace(mixed, learning_rate=1e-2))
+    run(second, bench, tmp_path / "b", lambda found: shown.append(dict(found)))
+    assert second.facts["kept_in_float"] == first.facts["kept_in_float"]
+    for draft, folder in ((first, "a"), (second, "b")):
+        size = artifact_path(tmp_path / folder, draft.recipe).stat().st_size / 1e6
+        assert draft.measurements["size_mb"].value == pytest.approx(size, rel=0.02), "measured as it is"
+    assert second.measurements["latency_p50_ms"] == first.measurements["latency_p50_ms"]
+    before, after = shown[0]["size_mb"].value, first.measurements["size_mb"].value
+    assert before <= after < plain.measurements["size_mb"].value, "the screen was no stricter than the truth"
+    assert shown[-1]["size_mb"] == second.measurements["size_mb"]
+
+
+def test_a_sibling_may_be_the_first_to_be_ranked(bench: Bench, tmp_path: Path) -> None:
+    other = replace(RECIPE, quantization="int8_dynamic", calibration=None, float_layers=1)
+    (sibling,) = run(Draft(RECIPE, (other,)), bench, tmp_path / "w")
+    assert sibling.error is None
+    assert len(sibling.facts["kept_in_float"]) == 1
+    assert list(bench.structures.glob("*/int8_dynamic*smallest*")) == [], "it was ranked before it was measured"
+
+
+def test_more_layers_in_float_than_there_are_end_before_training(bench: Bench, tmp_path: Path) -> None:
+    draft = Draft(replace(RECIPE, float_layers=9))
+    with pytest.raises(TrialError, match="space.float_layers=9 leaves nothing to quantize: this model has 5 layers"):
+        run(draft, bench, tmp_path / "w")
+    assert draft.curve == []
+
+
+QAT = replace(RECIPE, quantization="int8_qat", calibration=None, qat_epochs=1)
+
+
+def test_a_trial_is_trained_on_as_its_scheme_will_round_and_its_siblings_are_not(bench: Bench, tmp_path: Path) -> None:
+    others = (replace(QAT, quantization="int8_static", qat_epochs=None, calibration="minmax"),)
+    draft, plain = Draft(QAT, others), Draft(others[0])
+    (sibling,) = run(draft, bench, tmp_path / "a")
+    run(plain, bench, tmp_path / "b")
+    assert draft.error is None
+    assert set(draft.measurements) == TAKEN
+    assert draft.facts["learned_layers"] == 5
+    assert len(draft.facts["tuned"]["curve"]) == 1
+    assert len(draft.curve) == 2
+    same = artifact_path(tmp_path / "a", sibling.recipe).read_bytes(), artifact_path(tmp_path / "b", plain.recipe)
+    assert same[0] == same[1].read_bytes(), "from the weights before"
+    assert artifact_path(tmp_path / "a", QAT).read_bytes() != same[0]
+    for name in ("latency_p50_ms", "size_mb"):
+        assert draft.measurements[name] == sibling.measurements[name], "one graph, measured once"
+    assert artifact_path(tmp_path / "a", QAT).stat().st_size == pytest.approx(len(same[0]), rel=0.02)
+
+
+def test_the_teacher_as_it_is_may_be_trained_for_rounding_alone(bench: Bench, tmp_path: Path) -> None:
+    draft = Draft(Recipe("teacher", "none", "int8_qat", qat_epochs=1))
+    run(draft, bench, tmp_path / "w")
+    assert draft.error is None
+    assert draft.curve == []
+    assert len(draft.facts["tuned"]["curve"]) == 1
+    assert draft.measurements["size_mb"].ratio < 0.3
+
+
+def test_where_nothing_can_be_rounded_the_siblings_are_spared(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoopt.training.quantized.fake_quantize", lambda model, steps: [])
+    draft = Draft(QAT, (replace(QAT, quantization="none", qat_epochs=None),))
+    (sibling,) = run(draft, bench, tmp_path / "w")
+    assert "this model has none" in str(draft.error)
+    assert sibling.error is None
+
+
+def test_a_stop_while_rounding_ends_the_trial(bench: Bench, tmp_path: Path) -> None:
+    draft = Draft(QAT)
+    hooks = Hooks(lambda: len(draft.curve) == QAT.epochs)
+    with pytest.raises(Interrupted, match="stopped in epoch 1 of 1"):
+        run_trial(draft, bench, tmp_path, hooks, welcome)
 
 
 def test_under_other_conditions_a_structure_is_measured_anew(bench: Bench, tmp_path: Path) -> None:

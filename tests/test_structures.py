@@ -9,7 +9,7 @@ from torch import nn
 from autoopt.pruning import METHODS
 from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.template import GRAPH, PLACES, is_template
-from autoopt.structures import export_into, open_structure, structure_key
+from autoopt.structures import export_into, open_structure, ranking, structure_key
 from autoopt.tasks import Task
 from tests.conftest import build_student
 
@@ -73,3 +73,20 @@ def test_a_graph_that_says_something_else_with_the_trained_weights_is_exported_a
     facts = export_into(place, trained, inputs, tmp_path / "m.onnx", lambda path: RUNTIMES["onnxruntime"](path, 1))
     assert facts["exporter"] == "torchscript"
     assert facts["parity_max_abs"] < 1e-4
+
+
+def test_a_structure_is_ranked_once(tmp_path: Path) -> None:
+    def rank() -> dict[str, float]:
+        made.append(1)
+        return {"b": 0.2, "a": 0.1}
+
+    made: list[int] = []
+    conditions = {"saturates": True, "versions": {"onnxruntime": "1"}, "threads": 1}
+    assert ranking(tmp_path, "int8_static", conditions) == {}
+    for others in ({}, {"threads": 2}):
+        assert list(ranking(tmp_path, "int8_static", {**conditions, **others}, rank)) == ["b", "a"]
+    assert list(ranking(tmp_path, "int8_static", conditions)) == ["b", "a"]
+    assert len(made) == 1
+    assert ranking(tmp_path, "int8_dynamic", conditions) == {}, "each scheme has its own"
+    ranking(tmp_path, "int8_static", {**conditions, "saturates": False}, rank)
+    assert len(made) == 2, "other arithmetic, another ranking"

@@ -5,7 +5,7 @@ from autoopt.core.space import Space, quantized, typical, values
 
 
 def first_recipes(space: Space) -> list[Recipe]:
-    """The teacher under each scheme (no training, seconds each), then a typical recipe of each student.
+    """The teacher under each scheme that trains nothing (seconds each), then a typical recipe of each student.
 
     The teacher made smaller has weights to begin with: it comes first with the fewest epochs, which are often enough to
     meet the bounds, and last with the most, for the accurate end of the front.
@@ -22,4 +22,4 @@ def _quantized_teachers(space: Space) -> list[Recipe]:
         return []
     schemes = map(str, values(space.knobs["quantization"], TEACHER))
     recipes = [quantized(space, BASELINE, scheme)[0] for scheme in schemes]
-    return [recipe for recipe in recipes if recipe != BASELINE]
+    return [recipe for recipe in recipes if recipe != BASELINE and not recipe.qat_epochs]

@@ -53,12 +53,16 @@ class Recipe:
     """In [0, 1]: 0 is labels only, 1 is teacher only."""
     temperature: float | None = None
     """Divides both logits, > 0."""
+    qat_epochs: int | None = None
+    """Passes over the train split under fake quantization, after all others, >= 1."""
     calibration: str | None = None
     """How activation ranges are found from the calibration set."""
     operators: str | None = None
     """'all' that can be quantized, or those 'with_weights' alone; None: decided by the graph."""
     keep_float: str | None = None
     """Layers that stay in float: 'none', the 'first', the 'last', or both 'ends'."""
+    float_layers: int | None = None
+    """How many layers stay in float, those that quantization damages most, >= 0."""
     graph_optimization: str | None = None
     """How far the runtime rewrites the graph before it is quantized: 'none', 'basic' or 'extended'."""
 

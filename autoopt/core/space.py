@@ -37,13 +37,17 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "distill_weight": (0, 1, "in [0, 1]"),
     "temperature": (1e-3, 1e3, "in [0.001, 1000]"),
     "quantization": ANY,
+    "qat_epochs": (1, 1e6, "a whole number from 1 to 1000000"),
     "calibration": ANY,
     "operators": ANY,
     "keep_float": ANY,
+    "float_layers": (0, 1000, "a whole number from 0 to 1000"),
     "graph_optimization": ANY,
 }
 NAMES = frozenset(name for name, limits in KNOBS.items() if limits is ANY)
-WHOLE = frozenset({"epochs", "batch_size", "layers", "embedding_rank", "ngrams", "augment"})
+WHOLE = frozenset(
+    {"epochs", "batch_size", "layers", "embedding_rank", "ngrams", "augment", "qat_epochs", "float_layers"}
+)
 TRAINING = frozenset(
     [
         "augment",
@@ -65,6 +69,8 @@ TRAINING = frozenset(
 
 
 SHRINKING = frozenset({"layers", "vocabulary", "embedding_rank"})
+VARIED = ("calibration", "float_layers")
+"""Knobs of a scheme of which siblings take each choice, one knob at a time."""
 
 
 @dataclass(frozen=True)
@@ -177,24 +183,33 @@ def parameters(space: Space, recipe: Recipe) -> dict[str, Value] | None:
 
 
 def siblings(space: Space, recipe: Recipe) -> list[Recipe]:
-    """The recipes of the space that differ from this one in how they are quantized alone."""
+    """The recipes of the space that differ from this one in how they are quantized alone, without more training."""
     schemes = map(str, values(space.knobs["quantization"], recipe.student))
     found = [other for scheme in schemes for other in quantized(space, recipe, scheme)]
-    return [other for other in found if other != recipe and parameters(space, other) is not None]
+    made = [other for other in found if other != recipe and not other.qat_epochs]
+    return [other for other in made if parameters(space, other) is not None]
 
 
 def quantized(space: Space, recipe: Recipe, scheme: str) -> list[Recipe]:
-    """The recipe under a scheme: once for each calibration that it has, with the first choice of its other knobs."""
+    """The recipe under a scheme: with the first choice of its knobs, or the middle of a range; then with each other
+    choice of those that are VARIED.
+    """
     knobs = [name for name, (parent, _) in space.needs.items() if parent == "quantization"]
     rest = {name: value for name, value in recipe.to_dict().items() if name not in knobs}
     asked = {
-        name: values(space.knobs[name]) for name in knobs if name in space.knobs and scheme in space.needs[name][1]
+        name: choices
+        for name in knobs
+        if scheme in space.needs[name][1] and (choices := _choices(space.knobs.get(name), recipe.student))
     }
     first = {name: choices[0] for name, choices in asked.items()}
-    return [
-        Recipe.from_dict({**rest, "quantization": scheme, **first, **calibration})
-        for calibration in [{"calibration": choice} for choice in asked.get("calibration", ())] or [{}]
-    ]
+    others = [{name: choice} for name in VARIED for choice in asked.get(name, ())[1:]]
+    return [Recipe.from_dict({**rest, "quantization": scheme, **first, **other}) for other in [{}, *others]]
+
+
+def _choices(knob: Choice | Range | Per | None, student: str) -> tuple[Value, ...]:
+    """What a student may take: of a range the middle."""
+    own = knob.cases.get(student) if isinstance(knob, Per) else knob
+    return () if own is None else values(own) if isinstance(own, Choice) else (_middle(own),)
 
 
 def without_temperature(space: Space) -> Space:

@@ -38,6 +38,7 @@ REQUIRED = frozenset(
         "optimizer",
         "learning_rate",
         "quantization",
+        "qat_epochs",
         "calibration",
     }
 )

@@ -1,8 +1,9 @@
 """Quantization schemes: what becomes low-bit, and how ranges are found.
 
 A member is `(source, target, plan) -> facts`: it reads the float model at `source`, writes the quantized one
-to `target` and returns the settings that it chose, for the record. None of them trains. Add one = one file, one line
-here, one word in conf/space.
+to `target` and returns the settings that it chose, for the record. No member trains: for one that needs training, its
+row says so, the pipeline trains under fake.py, and the plan brings what was learned. Add one = one file, one line here,
+one word in conf/space.
 """
 
 import math
@@ -16,11 +17,15 @@ from torch import nn
 
 from autoopt.core.cpu import lacks_float16, saturates
 from autoopt.quantization.calibration import CALIBRATIONS, KEEP_FLOAT, OPERATORS, Plan
+from autoopt.quantization.fake import Learned
 from autoopt.quantization.fp16 import fp16
 from autoopt.quantization.graph import GRAPH_OPTIMIZATIONS, optimized
 from autoopt.quantization.int8_dynamic import int8_dynamic
+from autoopt.quantization.int8_qat import int8_qat
 from autoopt.quantization.int8_static import int8_static
+from autoopt.quantization.layers import weights_by_layer
 from autoopt.quantization.none import none
+from autoopt.quantization.ranking import damage_by_layer, most_damaged
 from autoopt.quantization.weight_only import weight_only_int4, weight_only_int8
 
 __all__ = [
@@ -29,15 +34,19 @@ __all__ = [
     "KEEP_FLOAT",
     "OPERATORS",
     "SCHEMES",
+    "Learned",
     "Plan",
     "Scheme",
+    "damage_by_layer",
     "has_low_bits",
+    "most_damaged",
     "offered",
     "optimized",
+    "weights_by_layer",
 ]
 
 ALL = frozenset({"Conv", "MatMul", "Gather", "Recurrent"})
-ON_GRAPHS = ("keep_float", "graph_optimization")  # knobs of each scheme that looks at single nodes
+ON_GRAPHS = ("keep_float", "float_layers", "graph_optimization")  # knobs of each scheme that looks at single nodes
 WORTHWHILE = 0.2  # a scheme that changes less than this share of a model's weights cannot matter for it
 
 
@@ -64,6 +73,12 @@ class Scheme:
     bits: int
     knobs: tuple[str, ...] = ()
     cautions: tuple[Caution, ...] = ()
+    trains: bool = False
+    """True where the trained weights are trained further, under fake quantization: no other trial's weights will do."""
+    measured_as: str | None = None
+    """The scheme whose files have the same operators, and so its size and speed: measured twice, they would differ by
+    noise alone.
+    """
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -79,6 +94,15 @@ SCHEMES: dict[str, Scheme] = {
         ("calibration", "operators", *ON_GRAPHS),
         cautions=(NO_VNNI,),
     ),
+    "int8_qat": Scheme(
+        int8_qat,
+        frozenset({"Conv", "MatMul", "Gather"}),
+        8,
+        ("qat_epochs",),
+        cautions=(NO_VNNI,),
+        trains=True,
+        measured_as="int8_static",
+    ),
     "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ON_GRAPHS, cautions=(SIZE_ALONE,)),
     "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ON_GRAPHS, cautions=(SIZE_ALONE,)),
 }
@@ -91,14 +115,15 @@ def has_low_bits(model: Path) -> bool:
 
 
 def offered(model: nn.Module) -> tuple[str, ...]:
-    """The schemes that change at least WORTHWHILE of the model's weights."""
+    """The schemes that change at least WORTHWHILE of the model's weights; an ONNX file cannot be trained."""
     content = getattr(model, "onnx_content", None)
     weights = _weights_by_operator(model) if content is None else _weights_by_node(content)
     total = sum(weights.values()) or 1
     return tuple(
         name
         for name, scheme in SCHEMES.items()
-        if scheme.changes == ALL or sum(weights.get(kind, 0) for kind in scheme.changes) >= WORTHWHILE * total
+        if not (scheme.trains and content is not None)
+        and (scheme.changes == ALL or sum(weights.get(kind, 0) for kind in scheme.changes) >= WORTHWHILE * total)
     )
 
 

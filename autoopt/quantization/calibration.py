@@ -1,7 +1,7 @@
 """The calibration set: training inputs that set activation ranges; never validation, never test."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
 
 from autoopt.core.inputs import Inputs
+from autoopt.quantization.fake import Learned
 
 onnxruntime.set_default_logger_severity(3)  # the calibrators' sessions warn of each initializer that they drop
 
@@ -43,6 +44,10 @@ class Plan:
     """One of OPERATORS: quantize all that can be, or those with weights alone."""
     keep_float: str | None = None
     """One of KEEP_FLOAT: the layers that stay in float, by their place."""
+    float_layers: tuple[str, ...] = ()
+    """Names of the layers that stay in float: those that quantization damages most, see ranking.py."""
+    learned: Sequence[Learned] = ()
+    """What layers have learned in training under fake quantization."""
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -1,5 +1,6 @@
 """Static 8-bit (QDQ): weights and activations quantized once, activation ranges found on the calibration set."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +20,11 @@ def int8_static(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
 
     Raises TrialError where a range is not finite, as attention masks of -inf make it.
     """
+    return quantize_qdq(source, target, plan, "int8_static", {})
+
+
+def quantize_qdq(source: Path, target: Path, plan: Plan, name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """int8_static under the name of a scheme, with `overrides` in the place of some tensors' ranges."""
     reduce_range, operators = saturates(), quantized_operators(source, plan)
     kept = kept_in_float(source, plan)
     with TemporaryDirectory() as folder:
@@ -37,10 +43,10 @@ def int8_static(source: Path, target: Path, plan: Plan) -> dict[str, Any]:
                 reduce_range=reduce_range,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                extra_options=UNTYPED,
+                extra_options={**UNTYPED, "TensorQuantOverrides": dict(overrides)},
             )
         except ValueError as error:
-            raise TrialError(f"int8_static with {plan.calibration or 'minmax'} calibration failed: {error}") from error
+            raise TrialError(f"{name} with {plan.calibration or 'minmax'} calibration failed: {error}") from error
     chosen = {
         "operators": operators or "all",
         "weight_type": "QInt8",

@@ -1,5 +1,6 @@
 """Layers of a graph: its nodes with weights, in their order."""
 
+import math
 from pathlib import Path
 
 import onnx
@@ -12,17 +13,33 @@ UNTYPED = {"DefaultTensorType": onnx.TensorProto.FLOAT}
 WITH_WEIGHTS = ["Conv", "Gemm", "MatMul", "Gather"]
 
 
-def kept_in_float(source: Path, plan: Plan) -> list[str]:
-    """The names of the nodes that the plan leaves in float. Raises TrialError where they have none to be called by."""
-    if plan.keep_float in (None, "none"):
-        return []
+def weights_by_layer(source: Path) -> dict[str, int]:
+    """Name of a layer -> how many weights it has, in the order of the graph. Raises TrialError where one has no name:
+    then it cannot be told from others.
+    """
     graph = onnx.load(source).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    layers = [n.name for n in graph.node if n.op_type in WITH_WEIGHTS and weights & set(n.input)]
-    kept = {"first": layers[:1], "last": layers[-1:], "ends": layers[:1] + layers[-1:]}[str(plan.keep_float)]
-    if not all(kept):
-        raise TrialError("space.keep_float needs nodes that have names: this model has some without")
-    return kept
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
+    layers = [node for node in graph.node if node.op_type in WITH_WEIGHTS and sizes.keys() & set(node.input)]
+    if not all(node.name for node in layers):
+        raise TrialError(
+            "space.keep_float and space.float_layers need nodes that have names: this model has some without"
+        )
+    return {node.name: sum(sizes.get(name, 0) for name in node.input) for node in layers}
+
+
+def kept_in_float(source: Path, plan: Plan) -> list[str]:
+    """The names of the nodes that the plan leaves in float. Raises TrialError where they have none to be called by,
+    or where the plan chooses layers in two ways.
+    """
+    if plan.keep_float in (None, "none"):
+        return list(plan.float_layers)
+    if plan.float_layers:
+        raise TrialError(
+            f"space.keep_float={plan.keep_float} and space.float_layers both say which layers stay in float: "
+            "type space.keep_float=none or space.float_layers=0"
+        )
+    layers = list(weights_by_layer(source))
+    return {"first": layers[:1], "last": layers[-1:], "ends": layers[:1] + layers[-1:]}[str(plan.keep_float)]
 
 
 def excluded(layers: list[str]) -> list[str]:

@@ -68,8 +68,9 @@ def structure_line(recipe: Recipe) -> str:
 
 
 def _on_graph(recipe: Recipe) -> list[str]:
-    said = {"in float": recipe.keep_float, "graph": recipe.graph_optimization}
-    return [f"{choice} {what}" for what, choice in said.items() if choice not in (None, "none")]
+    said: dict[str, str | int | None] = {"epochs": recipe.qat_epochs}
+    said |= {"in float": recipe.keep_float, "layers in float": recipe.float_layers, "graph": recipe.graph_optimization}
+    return [f"{choice} {what}" for what, choice in said.items() if choice not in (None, "none", 0)]
 
 
 def recipe_line(recipe: Recipe) -> str:

@@ -6,6 +6,8 @@ from statistics import median
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import COMPLETE, Trial
 
+QAT_EPOCH = 1.8  # epochs that one under fake quantization costs
+
 
 def expected_seconds(recipe: Recipe, trials: Sequence[Trial]) -> float:
     """Training by its work, as trials of the same student took, and the rest with all siblings, as any took.
@@ -15,7 +17,8 @@ def expected_seconds(recipe: Recipe, trials: Sequence[Trial]) -> float:
     finished = [t for t in trials if t.state == COMPLETE and t.sibling_of is None and t.evaluation]
     trained = [t for t in finished if t.recipe.is_trained]
     if not recipe.is_trained:
-        return median([_seconds(t) for t in finished if not t.recipe.is_trained] or [0.0])
+        alike = [t for t in finished if not t.recipe.is_trained and t.recipe.qat_epochs == recipe.qat_epochs]
+        return median([_seconds(t) for t in alike] or [0.0])
     same = [t for t in trained if t.recipe.student == recipe.student]
     if not same:
         return 0.0
@@ -25,9 +28,10 @@ def expected_seconds(recipe: Recipe, trials: Sequence[Trial]) -> float:
     return a_unit * _work(recipe) + rest
 
 
-def _work(recipe: Recipe) -> int:
+def _work(recipe: Recipe) -> float:
     """Of training, in units that are the same for all recipes of a student."""
-    return recipe.epochs * (1 + (recipe.augment or 0)) * (recipe.layers or 1)
+    epochs = recipe.epochs + QAT_EPOCH * (recipe.qat_epochs or 0)
+    return epochs * (1 + (recipe.augment or 0)) * (recipe.layers or 1)
 
 
 def _seconds(trial: Trial, stage: str | None = None) -> float:

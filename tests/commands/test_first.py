@@ -28,6 +28,16 @@ def test_quantized_teachers_come_first_then_each_student_then_the_teacher_with_m
     ]
 
 
+def test_the_teacher_under_a_scheme_that_trains_waits_for_the_sampler(tmp_path: Path) -> None:
+    recipes = first(tmp_path, "space.quantization=[fp16,int8_qat]", "space.student=[teacher,cnn]")
+    assert [(r.student, r.quantization) for r in recipes] == [
+        ("teacher", "fp16"),
+        ("teacher", "fp16"),
+        ("cnn", "fp16"),
+        ("teacher", "fp16"),
+    ]
+
+
 def test_nothing_is_asked_twice(tmp_path: Path) -> None:
     recipes = first(tmp_path, "space.epochs=3", "space.student=[teacher,cnn]")
     assert len(recipes) == len(set(recipes)) == 5

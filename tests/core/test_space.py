@@ -213,3 +213,46 @@ def test_a_scheme_takes_the_first_choice_of_its_own_knobs_and_each_calibration()
     assert sum(other.quantization == "int8_static" for other in found) == 2
     assert {other.keep_float for other in found if other.quantization in ("none", "fp16")} == {None}
     assert {other.keep_float for other in found if other.quantization.startswith("weight")} == {"none"}
+
+
+def test_siblings_vary_one_knob_of_their_scheme_at_a_time() -> None:
+    raw = {"student": "teacher", "pruning": "none", "quantization": ["int8_static", "none"]}
+    raw |= {"calibration": ["minmax", "entropy"], "float_layers": [0, 2, 4]}
+    space = parse_space(raw, needs())
+    found = quantized(space, BASELINE, "int8_static")
+    assert [(other.calibration, other.float_layers) for other in found] == [
+        ("minmax", 0),
+        ("entropy", 0),
+        ("minmax", 2),
+        ("minmax", 4),
+    ]
+    assert [other.float_layers for other in siblings(space, found[0])] == [0, 2, 4, None]
+
+
+def test_a_scheme_takes_the_middle_of_a_range_and_the_student_s_own_choices() -> None:
+    raw = {"student": ["teacher", "cnn"], "pruning": "none", "quantization": "int8_static", "width": 1.0}
+    raw |= {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.1}
+    raw |= {"float_layers": {"low": 0, "high": 4}, "calibration": {"teacher": "entropy", "cnn": ["minmax"]}}
+    space = parse_space(raw, needs())
+    (found,) = quantized(space, BASELINE, "int8_static")
+    assert (found.calibration, found.float_layers) == ("entropy", 2)
+    assert parameters(space, found) == {"student": "teacher", "float_layers": 2}
+
+
+def test_what_a_scheme_trains_is_nobody_s_sibling() -> None:
+    raw = {"student": "cnn", "pruning": "none", "quantization": ["int8_qat", "int8_static", "none"], "width": 1.0}
+    raw |= {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.1, "calibration": "minmax", "qat_epochs": [2, 4]}
+    space = parse_space(raw, needs())
+    check_complete(space)
+    recipe = typical(space, "cnn")
+    assert (recipe.quantization, recipe.qat_epochs) == ("int8_qat", 2)
+    assert [other.quantization for other in siblings(space, recipe)] == ["int8_static", "none"]
+    assert all(other.qat_epochs is None for other in siblings(space, recipe))
+    (static,) = quantized(space, recipe, "int8_static")
+    assert [other.quantization for other in siblings(space, static)] == ["none"]
+
+
+def test_where_a_scheme_trains_the_space_says_for_how_long() -> None:
+    raw = {"student": "teacher", "pruning": "none", "quantization": ["int8_qat", "none"]}
+    with pytest.raises(ConfigError, match=r"space\.qat_epochs is missing: some quantization in the space needs it"):
+        check_complete(parse_space(raw, needs()))

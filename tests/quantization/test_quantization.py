@@ -33,10 +33,11 @@ PAIRS = [
     for student in ("cnn", "mlp")
     if not (scheme.startswith("weight_only") and student == "cnn")
 ]
-LOW_BIT = {"int8_dynamic", "int8_static", "weight_only_int8", "weight_only_int4"}
+LOW_BIT = {"int8_dynamic", "int8_static", "int8_qat", "weight_only_int8", "weight_only_int4"}
 MARKS = {
     "int8_dynamic": {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"},
     "int8_static": {"DequantizeLinear", "QuantizeLinear"},
+    "int8_qat": {"DequantizeLinear", "QuantizeLinear"},
     "weight_only_int8": {"MatMulNBits"},
     "weight_only_int4": {"MatMulNBits"},
 }
@@ -124,10 +125,13 @@ def test_a_range_that_is_not_finite_fails_the_trial(
         SCHEMES["int8_static"].quantize(exported["cnn"], tmp_path / "x.onnx", Plan(inputs, method))
 
 
+CONVOLUTIONS = {"none", "fp16", "int8_dynamic", "int8_static", "int8_qat"}
+
+
 def test_schemes_are_offered_only_where_they_change_enough(trained: dict[str, nn.Module], digits: Task) -> None:
     assert set(offered(trained["mlp"])) == set(SCHEMES)
-    assert set(offered(trained["cnn"])) == {"none", "fp16", "int8_dynamic", "int8_static"}
-    assert set(offered(digits.build_teacher())) == {"none", "fp16", "int8_dynamic", "int8_static"}
+    assert set(offered(trained["cnn"])) == CONVOLUTIONS
+    assert set(offered(digits.build_teacher())) == CONVOLUTIONS
     assert set(offered(nn.Sequential(nn.GRU(8, 64), nn.Linear(64, 2)))) == {"none", "fp16"}
     assert "int8_dynamic" in offered(nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 2)))
     assert "int8_dynamic" in offered(ByHand()), "most likely a product of matrices"

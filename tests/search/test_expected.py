@@ -1,6 +1,6 @@
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.trial import COMPLETE, SCREENED, Evaluation, Trial
-from autoopt.search.expected import expected_seconds
+from autoopt.search.expected import QAT_EPOCH, expected_seconds
 
 
 def trial(number: int, student: str, epochs: int, train: float, rest: float, **fields: object) -> Trial:
@@ -32,6 +32,14 @@ def test_more_layers_and_a_transfer_set_take_longer() -> None:
         for layers, augment in ((1, 0), (3, 0), (3, 1))
     ]
     assert seconds == [6.0, 18.0, 36.0]
+
+
+def test_epochs_under_fake_quantization_count_nearly_twice() -> None:
+    recipe = Recipe("cnn", "none", "int8_qat", epochs=8, qat_epochs=2)
+    assert expected_seconds(recipe, TRIALS) == 3.0 * (8 + 2 * QAT_EPOCH) + 2.0
+    tuned = Recipe("teacher", "none", "int8_qat", qat_epochs=2)
+    assert expected_seconds(tuned, TRIALS) == 0.0, "the baseline says nothing of it"
+    assert expected_seconds(tuned, [*TRIALS, Trial(7, COMPLETE, tuned, Evaluation({}, {"train": 30.0}))]) == 30.0
 
 
 def test_of_a_student_that_was_never_trained_nothing_is_known() -> None:

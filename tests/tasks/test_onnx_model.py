@@ -48,6 +48,7 @@ def test_a_classifier_of_scikit_learn_becomes_a_task(files: dict[str, str], tmp_
     assert export(task.build_teacher(), task.validation.inputs[:2], tmp_path / "m.onnx") == "given"
     assert [found.name for found in onnx.load(tmp_path / "m.onnx").graph.output] == ["probabilities"]
     assert set(offered(task.build_teacher())) >= {"int8_static", "int8_dynamic", "none"}
+    assert "int8_qat" not in offered(task.build_teacher()), "a file cannot be trained"
 
 
 def test_another_model_is_another_teacher(files: dict[str, str], tmp_path: Path) -> None:
