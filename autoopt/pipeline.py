@@ -1,6 +1,5 @@
 """READ THIS FIRST. The story of a trial: recipe -> student -> pruned -> trained -> onnx -> quantized -> measured."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,33 +10,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from autoopt.core.errors import Interrupted, OutOfTime, TrialError, foreign
+from autoopt.core.errors import Interrupted, OutOfTime, foreign
 from autoopt.core.kpi import Measurements
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft, Trial
+from autoopt.low_bits import in_words, quantize, rank, spread
 from autoopt.measurements import Options, Subject
 from autoopt.pruning import METHODS, Pruned
-from autoopt.quantization import (
-    SCHEMES,
-    Learned,
-    Plan,
-    damage_by_layer,
-    has_low_bits,
-    most_damaged,
-    optimized,
-    weights_by_layer,
-)
+from autoopt.quantization import SCHEMES, Learned
 from autoopt.runtimes import Session
 from autoopt.runtimes.template import GRAPH, is_template
-from autoopt.structures import export_into, measure_structure, measure_weights, open_structure, ranking
+from autoopt.structures import export_into, measure_structure, measure_weights, open_structure
 from autoopt.students import STUDENTS
 from autoopt.tasks import Task
 from autoopt.training.lessons import Library
 from autoopt.training.loop import Hooks, train
 from autoopt.training.quantized import train_quantized
 
-PRUNING_BATCH, PARITY_BATCH, CALIBRATION_INPUTS, SCREENING_INPUTS, RANKING_INPUTS = 256, 64, 256, 32, 64
+PRUNING_BATCH, PARITY_BATCH, CALIBRATION_INPUTS, SCREENING_INPUTS = 256, 64, 256, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +105,7 @@ def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measuremen
     might not have. Once the ranking is there, see `finish`, the layers that it names are measured.
     """
     structure, path = bench.structures / draft.facts["structure"], folder / "structure.onnx"
-    recipe, damage = draft.recipe, rank(draft, bench)
+    recipe, damage = draft.recipe, ranked(draft, bench)
 
     def quantized() -> Subject:
         plain = replace(recipe, calibration=None)
@@ -158,7 +149,7 @@ def finish(draft: Draft, weights: Path, bench: Bench, folder: Path, learned: Seq
     """Quantize the trained model into `artifact_path` and measure what its weights decide."""
     path = artifact_path(folder, draft.recipe)
     with draft.clock("quantize"):
-        damage = rank(draft, bench, weights)
+        damage = ranked(draft, bench, weights)
         draft.facts |= quantize(draft.recipe, bench.task, weights, path, CALIBRATION_INPUTS, damage, learned)
     if draft.recipe.float_layers:  # the first of its structure was screened before there was a ranking
         with draft.clock("screen"):
@@ -171,7 +162,7 @@ def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) ->
     """The same weights under another scheme."""
     with noted(sibling):
         with sibling.clock("quantize"):
-            rank(sibling, bench, weights)
+            ranked(sibling, bench, weights)
         with sibling.clock("screen"):
             screen(sibling, bench, folder, admit=lambda measurements: None)
         finish(sibling, weights, bench, folder)
@@ -216,58 +207,9 @@ def prune(student: nn.Module, recipe: Recipe, task: Task) -> Pruned:
         return METHODS[recipe.pruning].prune(student, task.train.inputs[places], task.train.targets[places], amount)
 
 
-def spread(rows: int, wanted: int) -> np.ndarray:
-    """So many places among the rows, evenly: files are often sorted by class, and their beginning holds few of them."""
-    return np.linspace(0, rows - 1, min(rows, wanted)).round().astype(np.int64)
-
-
-def quantize(
-    recipe: Recipe,
-    task: Task,
-    source: Path,
-    target: Path,
-    inputs: int,
-    damage: Mapping[str, float] | None = None,
-    learned: Sequence[Learned] = (),
-) -> dict[str, Any]:
-    """Write the quantized model, calibrated on so many inputs; returns what the scheme chose for this CPU. `damage`:
-    of the layers, the worst first, of which the recipe leaves some in float.
-    """
-    chosen = task.train.inputs[spread(len(task.train), inputs)].numpy()
-    with foreign(recipe.quantization), optimized(source, recipe.graph_optimization) as graph:
-        kept = most_damaged(damage or {}, weights_by_layer(graph), recipe.float_layers) if recipe.float_layers else ()
-        plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float, kept, learned)
-        found = SCHEMES[recipe.quantization].quantize(graph, target, plan)
-    if recipe.quantization != "none" and not has_low_bits(target):
-        raise TrialError(f"{recipe.quantization} changes nothing in this model")
-    return found
-
-
-def rank(draft: Draft, bench: Bench, weights: Path | None = None) -> dict[str, float]:
-    """Layer -> damage of the draft's structure under its scheme, where the recipe leaves some in float: remembered, or
-    made of the model with final weights at `weights`; {} where there is none yet.
-    """
-    recipe, task = draft.recipe, bench.task
-    if not recipe.float_layers:
-        return {}
-
-    def made() -> dict[str, float]:
-        assert weights is not None
-        plan = Plan(task.train.inputs[spread(len(task.train), RANKING_INPUTS)].numpy())
-        with foreign(f"ranking the layers for {recipe.quantization}"), optimized(weights, level) as graph:
-            return damage_by_layer(graph, plan, SCHEMES[recipe.quantization].quantize)
-
-    level, structure = recipe.graph_optimization, bench.structures / draft.facts["structure"]
-    scheme = "-".join(filter(None, (recipe.quantization, level)))
-    return ranking(structure, scheme, bench.conditions, made if weights else None)
-
-
-def in_words(float_layers: int | None, damage: Mapping[str, float]) -> str | None:
-    """Which layers stay in float, fit for the name of a file; None where none does."""
-    if not float_layers:
-        return None
-    names = " ".join(list(damage)[:float_layers])
-    return f"{float_layers}-{hashlib.sha256(names.encode()).hexdigest()[:8] if names else 'smallest'}"
+def ranked(draft: Draft, bench: Bench, weights: Path | None = None) -> dict[str, float]:
+    """See `rank`."""
+    return rank(draft.recipe, bench.task, bench.structures / draft.facts["structure"], bench.conditions, weights)
 
 
 def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:

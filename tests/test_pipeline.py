@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoopt import pipeline
+from autoopt import low_bits, pipeline
 from autoopt.commands.bench import make_bench
 from autoopt.config import load_settings
 from autoopt.core.errors import Interrupted, Screened, TrialError
@@ -81,19 +81,19 @@ def test_a_scheme_is_calibrated_on_rows_of_the_whole_train_split(
         plain, quantize=lambda source, target, plan: plans.append(plan) or plain.quantize(source, target, plan)
     )
     monkeypatch.setitem(SCHEMES, "int8_static", row)
-    pipeline.quantize(RECIPE, replace(bench.task, train=train), exported["cnn"], tmp_path / "q.onnx", 64)
+    low_bits.quantize(RECIPE, replace(bench.task, train=train), exported["cnn"], tmp_path / "q.onnx", 64)
     chosen = {row.tobytes() for row in next(iter(plans[0].inputs))}
     targets = [
         int(t) for x, t in zip(next(iter(train.inputs)), train.targets, strict=True) if x.numpy().tobytes() in chosen
     ]
     assert set(targets) == set(range(10))
-    assert pipeline.spread(3, 64).tolist() == [0, 1, 2]
+    assert low_bits.spread(3, 64).tolist() == [0, 1, 2]
 
 
 def test_a_scheme_that_changes_nothing_fails(bench: Bench, exported: dict[str, Path], tmp_path: Path) -> None:
     recipe = Recipe("teacher", "none", "weight_only_int8")
     with pytest.raises(TrialError, match="weight_only_int8 changes nothing in this model"):
-        pipeline.quantize(replace(recipe, keep_float="ends"), bench.task, one_layer(tmp_path), tmp_path / "q.onnx", 8)
+        low_bits.quantize(replace(recipe, keep_float="ends"), bench.task, one_layer(tmp_path), tmp_path / "q.onnx", 8)
 
 
 def one_layer(folder: Path) -> Path:

@@ -22,8 +22,9 @@ from autoopt.core.errors import TrialError
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import draw
 from autoopt.core.trial import Evaluation
+from autoopt.low_bits import quantize
 from autoopt.measurements import MEASURES
-from autoopt.pipeline import Bench, build_student, make_subject, prune, quantize
+from autoopt.pipeline import Bench, build_student, make_subject, prune
 from autoopt.runtimes.export import export
 from autoopt.runtimes.parity import check_parity
 from autoopt.search.asking import suggest
