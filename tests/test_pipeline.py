@@ -265,7 +265,7 @@ def test_the_layers_that_stay_in_float_are_ranked_once_by_the_first_trained_mode
     (plain,) = run(first, bench, tmp_path / "a", lambda found: shown.append(dict(found)))
     damage = json.loads(next(bench.structures.glob("*/ranking-int8_static.json")).read_text())["damage"]
     assert first.facts["kept_in_float"] == list(damage)[:2]
-    monkeypatch.setattr(pipeline, "damage_by_layer", lambda *_: pytest.fail("a second time"))
+    monkeypatch.setattr(low_bits, "damage_by_layer", lambda *_: pytest.fail("a second time"))
     second = Draft(replace(mixed, learning_rate=1e-2))
     run(second, bench, tmp_path / "b", lambda found: shown.append(dict(found)))
     assert second.facts["kept_in_float"] == first.facts["kept_in_float"]
