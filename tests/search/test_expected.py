@@ -34,7 +34,7 @@ def test_more_layers_and_a_transfer_set_take_longer() -> None:
     assert seconds == [6.0, 18.0, 36.0]
 
 
-def test_epochs_under_fake_quantization_count_nearly_twice() -> None:
+def test_epochs_under_fake_quantization_count_for_more() -> None:
     recipe = Recipe("cnn", "none", "int8_qat", epochs=8, qat_epochs=2)
     assert expected_seconds(recipe, TRIALS) == 3.0 * (8 + 2 * QAT_EPOCH) + 2.0
     tuned = Recipe("teacher", "none", "int8_qat", qat_epochs=2)
