@@ -12,10 +12,12 @@ from typing import Any
 from autoopt.compose import compose_config, conf_dir
 from autoopt.config_space import read_space
 from autoopt.core.checks import number, whole
+from autoopt.core.cpu import usable_cores
 from autoopt.core.errors import ConfigError
 from autoopt.core.exam import RULES, ExamRules
 from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.lookup import lookup, suggestion
+from autoopt.core.packages import need
 from autoopt.core.space import Space
 from autoopt.measurements import FACTS, Options
 from autoopt.runtimes import RUNTIMES
@@ -84,6 +86,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     lookup(TASKS, task, "task")
     runtime, tracking, sampler = _section(raw, "runtime"), _section(raw, "tracking"), _section(raw, "sampler")
     lookup(RUNTIMES, str(runtime.get("name")), "runtime")
+    need(runtime["name"], runtime["name"], f"runtime={runtime['name']}")
     lookup(SAMPLERS, str(sampler.get("name")), "sampler")
     lookup(dict.fromkeys(TRACKERS), str(tracking.get("name")), "tracking")
     kpis = parse_kpis(_section(raw, "kpis"), FACTS)
@@ -137,11 +140,6 @@ SECTIONS = (
     "outputs",
     "threads",
 )
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: in a container fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -201,4 +201,6 @@ def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:
         baseline_outputs=bench.baseline_outputs,
         options=bench.measuring,
         threads=bench.conditions["threads"],
+        runtime=bench.conditions["runtime"],
+        baseline_runtime=bench.conditions["runtime"],
     )

@@ -1,5 +1,6 @@
 """Every way to be wrong gives one line that says what, the value, what is allowed and what to type."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,7 +194,7 @@ WRONG = [
     ("sampler.startup_trials=-1", "sampler.startup_trials=-1: a whole number from 0"),
     ("sampler.multivariate=3", "sampler.multivariate=3: true or false"),
     ("runtime.threads=0", "runtime.threads=0: a whole number from 1 to 2147483648"),
-    ("runtime.name=tensorrt", "unknown runtime 'tensorrt'. Known: onnxruntime"),
+    ("runtime.name=tensorrt", "unknown runtime 'tensorrt'. Known: onnxruntime, openvino"),
     ("tracking.uri=file:///tmp/x", "tracking.uri=file:///tmp/x: null, sqlite:///FILE or http://HOST:PORT"),
     ("study=a/b", "study='a/b': letters, digits"),
     ("study=cache", "study='cache': letters, digits"),
@@ -211,6 +212,14 @@ def test_wrong_input_is_named(override: str, message: str, outputs: str, tmp_pat
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_runtime_that_is_not_installed_is_named_with_what_to_type(
+    outputs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ConfigError, match=r"^runtime=openvino needs openvino: type pip install 'autoopt\[openvino\]'$"):
+        load_settings(["runtime=openvino", outputs])
 
 
 def test_a_saved_configuration_is_checked_like_any_other(outputs: str) -> None:

@@ -77,7 +77,7 @@ def make_card(
         "versions": {
             "python": platform.python_version(),
             "autoopt": version("autoopt"),
-            **{name: version(name) for name in PACKAGES},
+            **{name: version(name) for name in (*PACKAGES, runtime)},
         },
     }
 

@@ -67,6 +67,8 @@ def main(order: Order) -> None:
         baseline_outputs=np.zeros((len(inputs), 1)),
         options=Options(**order.options),
         threads=order.threads,
+        runtime=order.runtime,
+        baseline_runtime=order.runtime,
     )
     loads = {
         clients: throughput(replace(subject, options=replace(subject.options, clients=clients)))

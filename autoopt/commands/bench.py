@@ -105,7 +105,7 @@ def _conditions(settings: Settings) -> dict[str, Any]:
         "measuring": asdict(settings.measuring),
         "cpu": cpu_name(),
         "saturates": saturates(),
-        "versions": {package: version(package) for package in ("autoopt", "onnxruntime")},
+        "versions": {package: version(package) for package in ("autoopt", "onnxruntime", settings.runtime)},
     }
 
 

@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from autoopt.commands.conclude import stdout_console
-from autoopt.config import Settings, usable_cores
-from autoopt.core.cpu import cpu_flags, cpu_name, saturates
+from autoopt.config import Settings
+from autoopt.core.cpu import cpu_flags, cpu_name, saturates, usable_cores
 from autoopt.core.errors import AutooptError, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft

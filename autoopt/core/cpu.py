@@ -1,5 +1,6 @@
 """What this machine's CPU can do, as far as quantization must know."""
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,11 @@ def cpu_name() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     name = next((line for line in lines if line.startswith("model name")), "")
     return name.partition(":")[2].strip() or platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: in a container fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def saturates() -> bool:

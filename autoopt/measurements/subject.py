@@ -47,3 +47,5 @@ class Subject:
     options: Options
     threads: int = 1
     """That serve one call."""
+    runtime: str = "onnxruntime"
+    baseline_runtime: str = "onnxruntime"

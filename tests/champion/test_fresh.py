@@ -7,14 +7,16 @@ import pytest
 from autoopt.champion.fresh import _load, _save, measure_fresh
 from autoopt.core.errors import TrialError
 from autoopt.measurements import MEASURES, Options
+from autoopt.runtimes import RUNTIMES
 from autoopt.tasks import Task
 
 OPTIONS = Options(blocks=4, calls=10, slices=1)
 
 
-def test_it_gives_what_the_measurements_give(digits: Task, exported: dict[str, Path]) -> None:
+@pytest.mark.parametrize("runtime", sorted(RUNTIMES))
+def test_it_gives_what_the_measurements_give(runtime: str, digits: Task, exported: dict[str, Path]) -> None:
     inputs = digits.validation.inputs.numpy()
-    how = {"runtime": "onnxruntime", "threads": 1, "options": OPTIONS}
+    how = {"runtime": runtime, "threads": 1, "options": OPTIONS}
     found = measure_fresh(exported["mlp"], exported["cnn"], inputs, **how)
     names = {name for measure in ("latency", "throughput", "cold_start") for name in MEASURES[measure].facts}
     loads = {f"{name}_{clients}_clients" for name in ("throughput_qps", "load_p95_ms") for clients in (1, 4, 16)}
