@@ -5,6 +5,7 @@ from typing import Any
 
 from autoopt.core.errors import ConfigError
 from autoopt.core.lookup import lookup
+from autoopt.core.packages import need
 from autoopt.core.recipe import TEACHER
 from autoopt.core.space import Per, Space, values
 from autoopt.core.space_parsing import check_complete, parse_space
@@ -38,6 +39,10 @@ def read_space(raw: Mapping[str, Any], *, own_students: bool) -> Space:
     for name, table in tables.items():
         for value in values(space.knobs[name]) if name in space.knobs else ():
             lookup(table, str(value), f"{name} in space.{name}")
+    for scheme in map(str, values(space.knobs["quantization"])):
+        needed = SCHEMES[scheme].needs
+        if needed:
+            need(*needed, f"space.quantization={scheme}")
     for name, knob in space.knobs.items():
         if isinstance(knob, Per):
             for student in knob.own:

@@ -222,6 +222,17 @@ def test_a_runtime_that_is_not_installed_is_named_with_what_to_type(
         load_settings(["runtime=openvino", outputs])
 
 
+def test_a_scheme_that_is_not_installed_is_named_with_what_to_type(
+    outputs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    load_settings([outputs])
+    with pytest.raises(
+        ConfigError, match=r"^space.quantization=nncf_int8 needs nncf: type pip install 'autoopt\[openv"
+    ):
+        load_settings(["space.quantization=[none,nncf_int8]", outputs])
+
+
 def test_a_saved_configuration_is_checked_like_any_other(outputs: str) -> None:
     raw = dict(load_settings([outputs]).raw)
     with pytest.raises(ConfigError, match="unknown key 'kpi'. Did you mean 'kpis'"):

@@ -12,6 +12,7 @@ from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Evaluation
+from autoopt.quantization import SCHEMES
 from autoopt.tasks import Task
 from autoopt.tasks.goal import CLASSIFICATION
 
@@ -77,7 +78,7 @@ def make_card(
         "versions": {
             "python": platform.python_version(),
             "autoopt": version("autoopt"),
-            **{name: version(name) for name in (*PACKAGES, runtime)},
+            **{name: version(name) for name in (*PACKAGES, runtime, *(SCHEMES[recipe.quantization].needs or ())[:1])},
         },
     }
 

@@ -22,7 +22,7 @@ from autoopt.core.space import Space, restrict, typical, values, without_tempera
 from autoopt.measurements import OF_CLASSES, wanted
 from autoopt.measurements.quality import predict
 from autoopt.pipeline import Bench, build_student
-from autoopt.quantization import offered
+from autoopt.quantization import SCHEMES, offered
 from autoopt.runtimes import RUNTIMES, Session
 from autoopt.runtimes.export import export
 from autoopt.tasks import TASKS, Task
@@ -105,8 +105,14 @@ def _conditions(settings: Settings) -> dict[str, Any]:
         "measuring": asdict(settings.measuring),
         "cpu": cpu_name(),
         "saturates": saturates(),
-        "versions": {package: version(package) for package in ("autoopt", "onnxruntime", settings.runtime)},
+        "versions": {package: version(package) for package in ("autoopt", "onnxruntime", *_packages(settings))},
     }
+
+
+def _packages(settings: Settings) -> list[str]:
+    """Those of the extras that the study uses."""
+    schemes = map(str, values(settings.space.knobs["quantization"]))
+    return [settings.runtime, *(needed[0] for scheme in schemes if (needed := SCHEMES[scheme].needs))]
 
 
 def _open(settings: Settings, path: Path) -> Session:

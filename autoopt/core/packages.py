@@ -10,8 +10,12 @@ from autoopt.core.errors import ConfigError
 
 def need(package: str, extra: str, what: str) -> None:
     """Raises ConfigError where `package` is not installed; `what` is the setting that asks for it."""
-    if importlib.util.find_spec(package) is None:
+    if not is_installed(package):
         raise ConfigError(f"{what} needs {package}: type pip install 'autoopt[{extra}]'")
+
+
+def is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def import_unreported(name: str) -> Any:

@@ -14,11 +14,13 @@ from typing import Any
 import onnx
 from torch import nn
 
+from autoopt.core.packages import is_installed
 from autoopt.quantization.calibration import CALIBRATIONS, KEEP_FLOAT, OPERATORS, Plan
 from autoopt.quantization.fp16 import fp16
 from autoopt.quantization.graph import GRAPH_OPTIMIZATIONS, optimized
 from autoopt.quantization.int8_dynamic import int8_dynamic
 from autoopt.quantization.int8_static import int8_static
+from autoopt.quantization.nncf_int8 import nncf_int8
 from autoopt.quantization.none import none
 from autoopt.quantization.weight_only import weight_only_int4, weight_only_int8
 
@@ -47,6 +49,8 @@ class Scheme:
     """Kinds of operators whose weights it makes smaller; a fully connected layer counts as MatMul."""
     bits: int
     knobs: tuple[str, ...] = ()
+    needs: tuple[str, str] | None = None
+    """A package that autoopt does not bring along, and the extra that installs it."""
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -56,6 +60,7 @@ SCHEMES: dict[str, Scheme] = {
     "int8_static": Scheme(
         int8_static, frozenset({"Conv", "MatMul", "Gather"}), 8, ("calibration", "operators", *ON_GRAPHS)
     ),
+    "nncf_int8": Scheme(nncf_int8, frozenset({"Conv", "MatMul", "Gather"}), 8, ON_GRAPHS, ("nncf", "openvino")),
     "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ON_GRAPHS),
     "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ON_GRAPHS),
 }
@@ -68,14 +73,15 @@ def has_low_bits(model: Path) -> bool:
 
 
 def offered(model: nn.Module) -> tuple[str, ...]:
-    """The schemes that change at least WORTHWHILE of the model's weights."""
+    """The schemes that are installed and change at least WORTHWHILE of the model's weights."""
     content = getattr(model, "onnx_content", None)
     weights = _weights_by_operator(model) if content is None else _weights_by_node(content)
     total = sum(weights.values()) or 1
     return tuple(
         name
         for name, scheme in SCHEMES.items()
-        if scheme.changes == ALL or sum(weights.get(kind, 0) for kind in scheme.changes) >= WORTHWHILE * total
+        if (scheme.needs is None or is_installed(scheme.needs[0]))
+        and (scheme.changes == ALL or sum(weights.get(kind, 0) for kind in scheme.changes) >= WORTHWHILE * total)
     )
 
 
