@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.compose import compose_config, conf_dir
-from autoopt.config_space import read_space
+from autoopt.config_space import read_runtimes, read_space, with_runtimes
 from autoopt.core.checks import number, whole
 from autoopt.core.cpu import usable_cores
 from autoopt.core.errors import ConfigError
 from autoopt.core.exam import RULES, ExamRules
 from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.lookup import lookup, suggestion
-from autoopt.core.packages import need
 from autoopt.core.space import Space
 from autoopt.measurements import FACTS, Options
-from autoopt.runtimes import RUNTIMES
 from autoopt.search.budget import Budget
 from autoopt.search.rules import Rules
 from autoopt.search.samplers import SAMPLERS
@@ -47,7 +45,8 @@ class Settings:
     budget: Budget
     rules: Rules
     exam: ExamRules
-    runtime: str
+    runtimes: tuple[str, ...]
+    """The first serves the baseline; several are a knob of the space."""
     runtime_threads: int
     measuring: Options
     tracker: str
@@ -85,8 +84,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     task = str(_section(raw, "task").get("name"))
     lookup(TASKS, task, "task")
     runtime, tracking, sampler = _section(raw, "runtime"), _section(raw, "tracking"), _section(raw, "sampler")
-    lookup(RUNTIMES, str(runtime.get("name")), "runtime")
-    need(runtime["name"], runtime["name"], f"runtime={runtime['name']}")
+    runtimes = read_runtimes(runtime.get("name"))
     lookup(SAMPLERS, str(sampler.get("name")), "sampler")
     lookup(dict.fromkeys(TRACKERS), str(tracking.get("name")), "tracking")
     kpis = parse_kpis(_section(raw, "kpis"), FACTS)
@@ -94,14 +92,14 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         task=task,
         task_options=_task_options(task, _section(raw, "task")),
         teacher=_teacher(_section(raw, "teacher")),
-        space=read_space(_section(raw, "space"), own_students=task == "custom"),
+        space=with_runtimes(read_space(_section(raw, "space"), own_students=task == "custom"), runtimes),
         kpis=kpis,
         sampler=sampler["name"],
         sampler_options=_sampler_options(sampler),
         budget=_budget(_section(raw, "budget")),
         rules=_rules(_section(raw, "search")),
         exam=_exam(_section(raw, "exam")),
-        runtime=runtime["name"],
+        runtimes=runtimes,
         runtime_threads=whole("runtime.threads", runtime.get("threads"), 1),
         measuring=_measuring(runtime, kpis),
         tracker=tracking["name"],

@@ -12,7 +12,7 @@ from torch import nn
 
 from autoopt.core.errors import TrialError, foreign
 from autoopt.core.kpi import Measurements
-from autoopt.core.recipe import Recipe
+from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import Options, Subject
 from autoopt.pruning import METHODS, Pruned
@@ -35,18 +35,27 @@ class Bench:
     task: Task
     teacher: nn.Module
     library: Library
-    open_session: Callable[[Path], Session]
+    open_in: Callable[[str, Path], Session]
+    """Opens a model file in the runtime of that name."""
     baseline_path: Path
     baseline_session: Session
     baseline_outputs: np.ndarray
     measuring: Options
     conditions: Mapping[str, Any]
-    """Under which measurements are comparable: runtime, threads, CPU, versions. Plain JSON values."""
+    """Under which measurements are comparable: runtime, threads, CPU, versions. Plain JSON values. The runtime is that
+    of the baseline, and of each recipe that names none.
+    """
     seed: int
     measures: frozenset[str]
     """Names in MEASURES: what each trial takes."""
     structures: Path
     """Where exported and measured structures are kept."""
+
+    def runtime_of(self, recipe: Recipe) -> str:
+        return recipe.runtime or str(self.conditions["runtime"])
+
+    def open_session(self, path: Path, recipe: Recipe = BASELINE) -> Session:
+        return self.open_in(self.runtime_of(recipe), path)
 
 
 def run_trial(
@@ -92,18 +101,17 @@ def make_up_siblings(trial: Trial, recipes: Sequence[Recipe], bench: Bench, fold
 
 
 def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measurements], None]) -> None:
-    """Measure what the structure decides under the recipe's scheme, or remember it."""
+    """Measure what the structure decides under the recipe's scheme and runtime, or remember it."""
     structure, path = bench.structures / draft.facts["structure"], folder / "structure.onnx"
 
     def quantized() -> Subject:
         quantize(replace(draft.recipe, calibration=None), bench.task, structure / GRAPH, path, SCREENING_INPUTS)
-        return make_subject(path, structure / GRAPH, bench)
+        return make_subject(path, structure / GRAPH, bench, draft.recipe)
 
     recipe = draft.recipe
-    choices = (recipe.quantization, recipe.operators, recipe.keep_float, recipe.graph_optimization)
-    for found in measure_structure(
-        structure, "-".join(filter(None, choices)), bench.conditions, bench.measures, quantized
-    ):
+    choices = (recipe.quantization, recipe.operators, recipe.keep_float, recipe.graph_optimization, recipe.runtime)
+    conditions = {**bench.conditions, "runtime": bench.runtime_of(recipe)}
+    for found in measure_structure(structure, "-".join(filter(None, choices)), conditions, bench.measures, quantized):
         draft.measurements |= found
         admit(draft.measurements)
 
@@ -124,11 +132,11 @@ def finish(draft: Draft, weights: Path, bench: Bench, folder: Path) -> None:
     with draft.clock("quantize"):
         draft.facts |= quantize(draft.recipe, bench.task, weights, path, CALIBRATION_INPUTS)
     with draft.clock("measure"):
-        draft.measurements |= measure_weights(make_subject(path, weights, bench), bench.measures)
+        draft.measurements |= measure_weights(make_subject(path, weights, bench, draft.recipe), bench.measures)
 
 
 def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) -> Draft:
-    """The same weights under another scheme."""
+    """The same weights under another scheme or runtime."""
     with noted(sibling):
         with sibling.clock("screen"):
             screen(sibling, bench, folder, admit=lambda measurements: None)
@@ -138,7 +146,7 @@ def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) ->
 
 @contextmanager
 def noted(draft: Draft) -> Iterator[None]:
-    """What fails here fails this draft alone: the same weights may do under another scheme."""
+    """What fails here fails this draft alone: the same weights may do under another scheme or runtime."""
     try:
         yield
     except Exception as error:  # also what is a bug: the search raises it, once the draft is on record
@@ -188,11 +196,12 @@ def quantize(recipe: Recipe, task: Task, source: Path, target: Path, inputs: int
     return found
 
 
-def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:
+def make_subject(path: Path, float_path: Path, bench: Bench, recipe: Recipe = BASELINE) -> Subject:
+    """Of the recipe the runtime alone is asked."""
     return Subject(
         path=path,
         float_path=float_path,
-        session=bench.open_session(path),
+        session=bench.open_session(path, recipe),
         baseline_path=bench.baseline_path,
         baseline_session=bench.baseline_session,
         inputs=bench.task.validation.inputs.numpy(),
@@ -201,6 +210,6 @@ def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:
         baseline_outputs=bench.baseline_outputs,
         options=bench.measuring,
         threads=bench.conditions["threads"],
-        runtime=bench.conditions["runtime"],
-        baseline_runtime=bench.conditions["runtime"],
+        runtime=bench.runtime_of(recipe),
+        baseline_runtime=bench.runtime_of(BASELINE),
     )

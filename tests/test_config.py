@@ -195,6 +195,15 @@ WRONG = [
     ("sampler.multivariate=3", "sampler.multivariate=3: true or false"),
     ("runtime.threads=0", "runtime.threads=0: a whole number from 1 to 2147483648"),
     ("runtime.name=tensorrt", "unknown runtime 'tensorrt'. Known: onnxruntime, openvino"),
+    (
+        "runtime=[onnxruntime,openvin]",
+        "unknown runtime 'openvin'. Did you mean 'openvino'? Known: onnxruntime, openvino",
+    ),
+    ("runtime=[openvin,onnxruntime]", "unknown runtime 'openvin'. Did you mean 'openvino'?"),
+    ("runtime=[]", "runtime.name=[]: name one at least, such as runtime=onnxruntime"),
+    ("runtime=[openvino,]", "runtime.name=[]: name one at least"),
+    ("runtime=[openvino,null]", "unknown runtime 'None'"),
+    ("space.runtime=openvino", "space.runtime=openvino: a key of its own: type 'runtime=[onnxruntime,openvino]'"),
     ("tracking.uri=file:///tmp/x", "tracking.uri=file:///tmp/x: null, sqlite:///FILE or http://HOST:PORT"),
     ("study=a/b", "study='a/b': letters, digits"),
     ("study=cache", "study='cache': letters, digits"),
@@ -212,6 +221,24 @@ def test_wrong_input_is_named(override: str, message: str, outputs: str, tmp_pat
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "typed", ["[openvino,onnxruntime]", "[openvino, 'onnxruntime']", "[openvino,onnxruntime,openvino]"]
+)
+def test_several_runtimes_are_a_knob(typed: str, outputs: str) -> None:
+    settings = load_settings([f"runtime={typed}", "runtime.threads=2", outputs])
+    assert settings.runtimes == ("openvino", "onnxruntime")
+    assert settings.space.knobs["runtime"] == Choice(("openvino", "onnxruntime"))
+    assert settings.runtime_threads == 2
+    assert parse_settings(settings.raw).runtimes == settings.runtimes, "as it is saved"
+
+
+@pytest.mark.parametrize("typed", ["openvino", "[openvino]"])
+def test_one_runtime_is_no_knob(typed: str, outputs: str) -> None:
+    settings = load_settings([f"runtime={typed}", outputs])
+    assert settings.runtimes == ("openvino",)
+    assert "runtime" not in settings.space.knobs
 
 
 def test_a_runtime_that_is_not_installed_is_named_with_what_to_type(

@@ -28,6 +28,7 @@ def make_card(
     kpis: tuple[Kpi, ...],
     facts: Mapping[str, Facts],
     runtime: str,
+    baseline_runtime: str,
     threads: int,
     seed: int,
     study: str,
@@ -38,6 +39,7 @@ def make_card(
     `model` is the ONNX file: it may take fewer inputs than the task has, where the module does not look at all of them.
     """
     graph = onnx.load(model).graph
+    quantizer = (SCHEMES[recipe.quantization].needs or ())[:1]
     return {
         "study": study,
         "trial": trial,
@@ -66,6 +68,7 @@ def make_card(
             "split": "validation",
             "inputs_per_call": 1,
             "runtime": runtime,
+            "baseline_runtime": baseline_runtime,
             "threads": threads,
             "cpu": cpu_name(),
             "machine": platform.machine(),
@@ -78,7 +81,7 @@ def make_card(
         "versions": {
             "python": platform.python_version(),
             "autoopt": version("autoopt"),
-            **{name: version(name) for name in (*PACKAGES, runtime, *(SCHEMES[recipe.quantization].needs or ())[:1])},
+            **{name: version(name) for name in (*PACKAGES, runtime, baseline_runtime, *quantizer)},
         },
     }
 

@@ -32,12 +32,20 @@ class Order:
     baseline: str
     inputs: str
     runtime: str
+    baseline_runtime: str
     threads: int
     options: Mapping[str, Any]
 
 
 def measure_fresh(
-    model: Path, baseline: Path, inputs: Inputs, *, runtime: str, threads: int, options: Options
+    model: Path,
+    baseline: Path,
+    inputs: Inputs,
+    *,
+    runtime: str,
+    baseline_runtime: str,
+    threads: int,
+    options: Options,
 ) -> dict[str, Measurement]:
     """Latency, throughput (with each of CLIENTS, too) and cold start of a model beside the baseline, on numpy `inputs`.
 
@@ -46,7 +54,7 @@ def measure_fresh(
     with TemporaryDirectory() as folder:
         file = Path(folder) / "inputs.npz"
         _save(inputs, file)
-        order = Order(str(model), str(baseline), str(file), runtime, threads, asdict(options))
+        order = Order(str(model), str(baseline), str(file), runtime, baseline_runtime, threads, asdict(options))
         found = run_fresh("-m", "autoopt.champion.fresh", json.dumps(asdict(order)))
     return {name: Measurement(*numbers) for name, numbers in found.items()}
 
@@ -54,7 +62,8 @@ def measure_fresh(
 def main(order: Order) -> None:
     """Prints the measurements as JSON."""
     inputs = _load(Path(order.inputs))
-    sessions = [RUNTIMES[order.runtime](Path(path), order.threads) for path in (order.model, order.baseline)]
+    served = ((order.runtime, order.model), (order.baseline_runtime, order.baseline))
+    sessions = [RUNTIMES[runtime](Path(path), order.threads) for runtime, path in served]
     subject = Subject(
         path=Path(order.model),
         float_path=Path(order.model),
@@ -68,7 +77,7 @@ def main(order: Order) -> None:
         options=Options(**order.options),
         threads=order.threads,
         runtime=order.runtime,
-        baseline_runtime=order.runtime,
+        baseline_runtime=order.baseline_runtime,
     )
     loads = {
         clients: throughput(replace(subject, options=replace(subject.options, clients=clients)))

@@ -1,7 +1,6 @@
 """Preparing what all trials of a study share: the task, the teacher, its logits, the baseline."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -75,18 +74,16 @@ def make_bench(settings: Settings, task: Task, teacher: nn.Module, weights: str)
     """Export the teacher as the baseline into the study's folder, and have it label the train split. `weights`: its
     fingerprint.
     """
-    open_session: Callable[[Path], Session] = partial(_open, settings)
+    first = settings.runtimes[0]
     baseline = _baseline(settings, task, teacher, weights)
-    session = open_session(baseline)
-    library = Library(
-        task, weights, settings.cache, open_teacher=lambda: RUNTIMES[settings.runtime](baseline, settings.threads)
-    )
+    session = _open(settings, first, baseline)
+    library = Library(task, weights, settings.cache, open_teacher=lambda: RUNTIMES[first](baseline, settings.threads))
     library.lessons()  # now, so that no trial's seconds contain it
     return Bench(
         task=task,
         teacher=teacher,
         library=library,
-        open_session=open_session,
+        open_in=partial(_open, settings),
         baseline_path=baseline,
         baseline_session=session,
         baseline_outputs=predict(session, task.validation.inputs.numpy()),
@@ -100,7 +97,7 @@ def make_bench(settings: Settings, task: Task, teacher: nn.Module, weights: str)
 
 def _conditions(settings: Settings) -> dict[str, Any]:
     return {
-        "runtime": settings.runtime,
+        "runtime": settings.runtimes[0],
         "threads": settings.runtime_threads,
         "measuring": asdict(settings.measuring),
         "cpu": cpu_name(),
@@ -112,11 +109,11 @@ def _conditions(settings: Settings) -> dict[str, Any]:
 def _packages(settings: Settings) -> list[str]:
     """Those of the extras that the study uses."""
     schemes = map(str, values(settings.space.knobs["quantization"]))
-    return [settings.runtime, *(needed[0] for scheme in schemes if (needed := SCHEMES[scheme].needs))]
+    return [*settings.runtimes, *(needed[0] for scheme in schemes if (needed := SCHEMES[scheme].needs))]
 
 
-def _open(settings: Settings, path: Path) -> Session:
-    return RUNTIMES[settings.runtime](path, settings.runtime_threads)
+def _open(settings: Settings, runtime: str, path: Path) -> Session:
+    return RUNTIMES[runtime](path, settings.runtime_threads)
 
 
 def _baseline(settings: Settings, task: Task, teacher: nn.Module, weights: str) -> Path:

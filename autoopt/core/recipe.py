@@ -61,6 +61,8 @@ class Recipe:
     """Layers that stay in float: 'none', the 'first', the 'last', or both 'ends'."""
     graph_optimization: str | None = None
     """How far the runtime rewrites the graph before it is quantized: 'none', 'basic' or 'extended'."""
+    runtime: str | None = None
+    """What serves the artifact, where the study has more than one."""
 
     @property
     def is_trained(self) -> bool:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoopt.core.errors import ConfigError
-from autoopt.core.recipe import TEACHER, Recipe
+from autoopt.core.recipe import BASELINE, TEACHER, Recipe
 
 Value = str | int | float | bool
 
@@ -41,6 +41,7 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "operators": ANY,
     "keep_float": ANY,
     "graph_optimization": ANY,
+    "runtime": ANY,
 }
 NAMES = frozenset(name for name, limits in KNOBS.items() if limits is ANY)
 WHOLE = frozenset({"epochs", "batch_size", "layers", "embedding_rank", "ngrams", "augment"})
@@ -177,9 +178,10 @@ def parameters(space: Space, recipe: Recipe) -> dict[str, Value] | None:
 
 
 def siblings(space: Space, recipe: Recipe) -> list[Recipe]:
-    """The recipes of the space that differ from this one in how they are quantized alone."""
-    schemes = map(str, values(space.knobs["quantization"], recipe.student))
-    found = [other for scheme in schemes for other in quantized(space, recipe, scheme)]
+    """The recipes of the space that differ from this one in how they are quantized and what serves them alone."""
+    schemes = list(map(str, values(space.knobs["quantization"], recipe.student)))
+    under = [replace(recipe, runtime=runtime) for runtime in runtimes(space)]
+    found = [other for base in under for scheme in schemes for other in quantized(space, base, scheme)]
     return [other for other in found if other != recipe and parameters(space, other) is not None]
 
 
@@ -195,6 +197,16 @@ def quantized(space: Space, recipe: Recipe, scheme: str) -> list[Recipe]:
         Recipe.from_dict({**rest, "quantization": scheme, **first, **calibration})
         for calibration in [{"calibration": choice} for choice in asked.get("calibration", ())] or [{}]
     ]
+
+
+def runtimes(space: Space) -> tuple[str | None, ...]:
+    """What may serve a recipe, the baseline's first; None alone where the study has one runtime."""
+    return tuple(map(str, values(space.knobs["runtime"]))) if "runtime" in space.knobs else (None,)
+
+
+def baseline(space: Space) -> Recipe:
+    """The teacher unchanged, under the first of the runtimes."""
+    return replace(BASELINE, runtime=runtimes(space)[0])
 
 
 def without_temperature(space: Space) -> Space:

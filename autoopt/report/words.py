@@ -27,7 +27,7 @@ def measured(m: Measurement, facts: Facts) -> str:
 
 
 def structure_line(recipe: Recipe) -> str:
-    """The choices that make the artifact's structure: student, pruning, scheme."""
+    """The choices that make the artifact's structure: student, pruning, scheme; and what serves it."""
     parts = [recipe.student if recipe.width is None else f"{recipe.student} x{recipe.width:g}"]
     if recipe.layers is not None:
         parts.append(f"{recipe.layers} layer{'s' if recipe.layers > 1 else ''}")
@@ -40,6 +40,7 @@ def structure_line(recipe: Recipe) -> str:
         if recipe.quantization == "none"
         else "/".join(filter(None, (recipe.quantization, recipe.calibration, recipe.operators, *_on_graph(recipe))))
     )
+    parts += filter(None, [recipe.runtime])
     return " · ".join(parts)
 
 

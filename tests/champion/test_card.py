@@ -26,6 +26,7 @@ def card(task: Task, model: Path, runtime: str = "onnxruntime") -> dict:
         kpis=(),
         facts=FACTS,
         runtime=runtime,
+        baseline_runtime="onnxruntime",
         threads=1,
         seed=0,
         study="s",

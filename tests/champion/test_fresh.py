@@ -16,7 +16,7 @@ OPTIONS = Options(blocks=4, calls=10, slices=1)
 @pytest.mark.parametrize("runtime", sorted(RUNTIMES))
 def test_it_gives_what_the_measurements_give(runtime: str, digits: Task, exported: dict[str, Path]) -> None:
     inputs = digits.validation.inputs.numpy()
-    how = {"runtime": runtime, "threads": 1, "options": OPTIONS}
+    how = {"runtime": runtime, "baseline_runtime": "onnxruntime", "threads": 1, "options": OPTIONS}
     found = measure_fresh(exported["mlp"], exported["cnn"], inputs, **how)
     names = {name for measure in ("latency", "throughput", "cold_start") for name in MEASURES[measure].facts}
     loads = {f"{name}_{clients}_clients" for name in ("throughput_qps", "load_p95_ms") for clients in (1, 4, 16)}
@@ -27,9 +27,15 @@ def test_it_gives_what_the_measurements_give(runtime: str, digits: Task, exporte
 def test_what_goes_wrong_there_is_told_here(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     inputs = digits.validation.inputs.numpy()
-    with pytest.raises(TrialError, match="measuring in a fresh process failed: .*cannot load the model"):
+    with pytest.raises(TrialError, match="measuring in a fresh process failed: .*openvino cannot load the model"):
         measure_fresh(
-            tmp_path / "broken.onnx", exported["cnn"], inputs, runtime="onnxruntime", threads=1, options=OPTIONS
+            tmp_path / "broken.onnx",
+            exported["cnn"],
+            inputs,
+            runtime="openvino",
+            baseline_runtime="onnxruntime",
+            threads=1,
+            options=OPTIONS,
         )
 
 
