@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,9 @@ from autoopt.core.inputs import Inputs
 from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.export import export, fold_batch_norm
 from autoopt.runtimes.parity import check_parity
+from autoopt.students import STUDENTS
 from autoopt.tasks import Task
+from tests.conftest import build_student
 
 
 @pytest.mark.parametrize("runtime", sorted(RUNTIMES))
@@ -183,3 +186,16 @@ class Stubborn(nn.Module):
 def test_what_nobody_can_export_fails_the_trial(tmp_path: Path) -> None:
     with pytest.raises(TrialError, match=r"cannot be exported to ONNX: RuntimeError: not today"):
         export(Stubborn(), Inputs({"input": torch.rand(2, 3, 3)}), tmp_path / "no.onnx")
+
+
+@pytest.mark.parametrize("runtime", sorted(RUNTIMES))
+@pytest.mark.parametrize("student", sorted(STUDENTS))
+def test_every_student_is_served(runtime: str, student: str, fitting: Callable[[str], Task], tmp_path: Path) -> None:
+    task = fitting(student)
+    torch.manual_seed(0)
+    model = build_student(student, task).eval()
+    export(model, task.validation.inputs[:4], tmp_path / "m.onnx")
+    session = RUNTIMES[runtime](tmp_path / "m.onnx", 1)
+    for rows in (slice(0, 1), slice(0, 16)):
+        found = check_parity(model, session, task.validation.inputs[rows])
+        assert found["parity_max_abs"] < 1e-4
