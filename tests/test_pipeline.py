@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from autoopt.champion import package
 from autoopt.commands.bench import _conditions, make_bench
 from autoopt.config import load_settings
 from autoopt.core import artifact
-from autoopt.core.errors import Screened, TrialError
+from autoopt.core.errors import ConfigError, Screened, TrialError
 from autoopt.core.exam import ExamRules
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Kpi, Measurements
@@ -300,6 +301,22 @@ def test_under_another_runtime_the_same_weights_are_measured_apart(
     run(Draft(replace(recipe, learning_rate=1e-3, runtime="openvino")), bench, tmp_path / "again")
     names = [name for name, path in opened if path == "structure.onnx"]
     assert names == [], "the structure is known under both"
+
+
+def test_a_baseline_that_its_runtime_cannot_serve_is_told_at_once(
+    digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export_odd(model: object, inputs: object, path: Path) -> None:
+        export(digits.build_teacher(), digits.validation.inputs[:2], path)
+        odd = onnx.load(path)
+        odd.graph.node[-1].op_type = "NoSuchOperator"
+        onnx.save(odd, path)
+
+    monkeypatch.setattr("autoopt.commands.bench.export", export_odd)
+    settings = load_settings(["task=digits", "runtime=openvino", f"outputs={tmp_path}"])
+    wanted = "^runtime=openvino cannot serve the baseline: openvino cannot load .* type runtime=onnxruntime$"
+    with pytest.raises(ConfigError, match=wanted):
+        make_bench(settings, digits, digits.build_teacher().eval(), "untrained")
 
 
 def test_the_exam_is_taken_under_the_trials_own_runtime(

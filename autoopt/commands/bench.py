@@ -14,7 +14,7 @@ from torch import nn
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.cpu import cpu_name, saturates
-from autoopt.core.errors import ArtifactError, ConfigError
+from autoopt.core.errors import ArtifactError, ConfigError, TrialError
 from autoopt.core.metric import QUALITIES
 from autoopt.core.recipe import BASELINE, TEACHER
 from autoopt.core.space import Space, restrict, typical, values, without_temperature
@@ -72,11 +72,15 @@ def narrow(settings: Settings, task: Task) -> Space:
 
 def make_bench(settings: Settings, task: Task, teacher: nn.Module, weights: str) -> Bench:
     """Export the teacher as the baseline into the study's folder, and have it label the train split. `weights`: its
-    fingerprint.
+    fingerprint. Raises ConfigError where the baseline's runtime cannot serve it.
     """
     first = settings.runtimes[0]
     baseline = _baseline(settings, task, teacher, weights)
-    session = _open(settings, first, baseline)
+    try:
+        session = _open(settings, first, baseline)
+    except TrialError as error:
+        others = " or ".join(f"runtime={name}" for name in RUNTIMES if name != first)
+        raise ConfigError(f"runtime={first} cannot serve the baseline: {error}: type {others}") from error
     library = Library(task, weights, settings.cache, open_teacher=lambda: RUNTIMES[first](baseline, settings.threads))
     library.lessons()  # now, so that no trial's seconds contain it
     return Bench(
