@@ -38,6 +38,7 @@ keys, each with what it is now (all of them: autoopt --cfg):
   sampler=tpe              tpe, gp or random
   search.siblings=true     each rule of the search can be turned off: screens, bar, siblings, warm_start
   tracking=mlflow          mlflow or none                    tracking.uri=http://HOST:PORT
+  runtime=onnxruntime      or openvino                       'runtime=[onnxruntime,openvino]' searches both
   runtime.threads=1        threads that serve one call
   study=NAME  seed=0  outputs=DIR  threads=N  experiment=PRESET
 

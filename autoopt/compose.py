@@ -57,9 +57,12 @@ def _lifted(overrides: list[str]) -> list[str]:
 
 def _opened(override: str) -> list[str]:
     """KPIs and knobs are open tables: `kpis.X.max=1` may add what the defaults lack; `space.X=...` replaces, never
-    merges.
+    merges. `runtime=[A,B]` is the file of A with both names: Hydra would merge the files, and B alone be left.
     """
     key, equals, value = override.partition("=")
+    if key == "runtime" and value.startswith("[") and value.endswith("]"):
+        names = [name.strip(" '\"") for name in value[1:-1].split(",")]
+        return [f"runtime={names[0]}", f"runtime.name=[{','.join(names)}]"] if all(names) else ["runtime.name=[]"]
     if not equals or not key.startswith(("kpis.", "space.")):
         return [override]
     leaf = key.rpartition(".")[2]

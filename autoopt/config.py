@@ -1,6 +1,5 @@
 """From a resolved configuration to checked plain values: every error in it is found here, before any work starts."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,15 +18,15 @@ from autoopt.config_sections import (
     read_teacher,
     read_uri,
 )
-from autoopt.config_space import read_space
+from autoopt.config_space import read_runtimes, read_space, with_runtimes
 from autoopt.core.checks import whole
+from autoopt.core.cpu import usable_cores
 from autoopt.core.errors import ConfigError
 from autoopt.core.exam import ExamRules
 from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.lookup import lookup, suggestion
 from autoopt.core.space import Space
 from autoopt.measurements import FACTS, Options
-from autoopt.runtimes import RUNTIMES
 from autoopt.search.budget import Budget
 from autoopt.search.rules import Rules
 from autoopt.search.samplers import SAMPLERS
@@ -51,7 +50,8 @@ class Settings:
     budget: Budget
     rules: Rules
     exam: ExamRules
-    runtime: str
+    runtimes: tuple[str, ...]
+    """The first serves the baseline; several are a knob of the space."""
     runtime_threads: int
     measuring: Options
     tracker: str
@@ -89,7 +89,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     task = str(_section(raw, "task").get("name"))
     lookup(TASKS, task, "task")
     runtime, tracking, sampler = _section(raw, "runtime"), _section(raw, "tracking"), _section(raw, "sampler")
-    lookup(RUNTIMES, str(runtime.get("name")), "runtime")
+    runtimes = read_runtimes(runtime.get("name"))
     lookup(SAMPLERS, str(sampler.get("name")), "sampler")
     lookup(dict.fromkeys(TRACKERS), str(tracking.get("name")), "tracking")
     kpis = parse_kpis(_section(raw, "kpis"), FACTS)
@@ -97,14 +97,14 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         task=task,
         task_options=read_task(task, _section(raw, "task")),
         teacher=read_teacher(_section(raw, "teacher")),
-        space=read_space(_section(raw, "space"), own_students=task == "custom"),
+        space=with_runtimes(read_space(_section(raw, "space"), own_students=task == "custom"), runtimes),
         kpis=kpis,
         sampler=sampler["name"],
         sampler_options=read_sampler(sampler),
         budget=read_budget(_section(raw, "budget")),
         rules=read_rules(_section(raw, "search")),
         exam=read_exam(_section(raw, "exam")),
-        runtime=runtime["name"],
+        runtimes=runtimes,
         runtime_threads=whole("runtime.threads", runtime.get("threads"), 1),
         measuring=read_measuring(runtime, kpis),
         tracker=tracking["name"],
@@ -143,11 +143,6 @@ SECTIONS = (
     "outputs",
     "threads",
 )
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: in a container fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -1,15 +1,17 @@
-"""The space of a configuration against the tables: which names there are, and which knob is asked under which."""
+"""Space and runtimes of a configuration against the tables: which names there are, which knob is asked under which."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from autoopt.core.errors import ConfigError
 from autoopt.core.lookup import lookup
+from autoopt.core.packages import need
 from autoopt.core.recipe import TEACHER
-from autoopt.core.space import Per, Space, values
+from autoopt.core.space import Choice, Per, Space, values
 from autoopt.core.space_parsing import check_complete, parse_space
 from autoopt.pruning import METHODS
 from autoopt.quantization import CALIBRATIONS, GRAPH_OPTIMIZATIONS, KEEP_FLOAT, OPERATORS, SCHEMES
+from autoopt.runtimes import RUNTIMES
 from autoopt.students import STUDENTS
 from autoopt.training.optimizers import OPTIMIZERS
 from autoopt.training.schedules import SCHEDULES
@@ -19,6 +21,8 @@ def read_space(raw: Mapping[str, Any], *, own_students: bool) -> Space:
     """Check a space, and every name in it. Raises ConfigError. `own_students`: the task may bring students of its own
     along, whose names are not known yet, and which have a width.
     """
+    if "runtime" in raw:
+        raise ConfigError(f"space.runtime={raw['runtime']}: a key of its own: type 'runtime=[onnxruntime,openvino]'")
     named = raw.get("student") or ()
     own = {str(name) for name in ([named] if isinstance(named, str) else named)} - set(STUDENTS)
     own = own if own_students else set()
@@ -38,6 +42,10 @@ def read_space(raw: Mapping[str, Any], *, own_students: bool) -> Space:
     for name, table in tables.items():
         for value in values(space.knobs[name]) if name in space.knobs else ():
             lookup(table, str(value), f"{name} in space.{name}")
+    for scheme in map(str, values(space.knobs["quantization"])):
+        needed = SCHEMES[scheme].needs
+        if needed:
+            need(*needed, f"space.quantization={scheme}")
     for name, knob in space.knobs.items():
         if isinstance(knob, Per):
             for student in knob.own:
@@ -58,6 +66,22 @@ def _check_float(space: Space) -> None:
             "space.keep_float and space.float_layers both say which layers stay in float: "
             "type space.keep_float=none, or space.float_layers=0"
         )
+
+
+def read_runtimes(given: Any) -> tuple[str, ...]:
+    """One name, or a list of them, the first for the baseline. Raises ConfigError."""
+    names = tuple(dict.fromkeys(map(str, given))) if isinstance(given, list) else (str(given),)
+    if not names:
+        raise ConfigError("runtime.name=[]: name one at least, such as runtime=onnxruntime")
+    for name in names:
+        lookup(RUNTIMES, name, "runtime")
+        need(name, name, f"runtime={name}")
+    return names
+
+
+def with_runtimes(space: Space, names: Sequence[str]) -> Space:
+    """Several runtimes are a knob, one is not."""
+    return Space({**space.knobs, "runtime": Choice(tuple(names))}, space.needs) if len(names) > 1 else space
 
 
 def _check_depth(space: Space) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from autoopt.core.errors import Interrupted, OutOfTime, foreign
 from autoopt.core.kpi import Measurements
 from autoopt.core.quiet import QuietMachine
-from autoopt.core.recipe import Recipe
+from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.trial import Draft, Trial
 from autoopt.low_bits import in_words, quantize, rank, spread
 from autoopt.measurements import Options, Subject
@@ -38,19 +38,28 @@ class Bench:
     task: Task
     teacher: nn.Module
     library: Library
-    open_session: Callable[[Path], Session]
+    open_in: Callable[[str, Path], Session]
+    """Opens a model file in the runtime of that name."""
     baseline_path: Path
     baseline_session: Session
     baseline_outputs: np.ndarray
     measuring: Options
     conditions: Mapping[str, Any]
-    """Under which measurements are comparable: runtime, threads, CPU, versions. Plain JSON values."""
+    """Under which measurements are comparable: runtime, threads, CPU, versions. Plain JSON values. The runtime is that
+    of the baseline, and of each recipe that names none.
+    """
     seed: int
     measures: frozenset[str]
     """Names in MEASURES: what each trial takes."""
     structures: Path
     """Where exported and measured structures are kept."""
     quiet: QuietMachine
+
+    def runtime_of(self, recipe: Recipe) -> str:
+        return recipe.runtime or str(self.conditions["runtime"])
+
+    def open_session(self, path: Path, recipe: Recipe = BASELINE) -> Session:
+        return self.open_in(self.runtime_of(recipe), path)
 
 
 def run_trial(
@@ -99,7 +108,7 @@ def make_up_siblings(trial: Trial, recipes: Sequence[Recipe], bench: Bench, fold
 
 
 def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measurements], None]) -> None:
-    """Measure what the structure decides under the recipe's scheme, or remember it.
+    """Measure what the structure decides under the recipe's scheme and runtime, or remember it.
 
     With layers in float and no ranking yet, those of fewest weights stay in float: no trial ends by a size that it
     might not have. Once the ranking is there, see `finish`, the layers that it names are measured.
@@ -110,13 +119,14 @@ def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measuremen
     def quantized() -> Subject:
         plain = replace(recipe, calibration=None)
         quantize(plain, bench.task, structure / GRAPH, path, SCREENING_INPUTS, damage)
-        return make_subject(path, structure / GRAPH, bench)
+        return make_subject(path, structure / GRAPH, bench, recipe)
 
     in_float = in_words(recipe.float_layers, damage)
     scheme = SCHEMES[recipe.quantization].measured_as or recipe.quantization
-    choices = (scheme, recipe.operators, recipe.keep_float, in_float, recipe.graph_optimization)
+    choices = (scheme, recipe.operators, recipe.keep_float, in_float, recipe.graph_optimization, recipe.runtime)
+    conditions = {**bench.conditions, "runtime": bench.runtime_of(recipe)}
     for found in measure_structure(
-        structure, "-".join(filter(None, choices)), bench.conditions, bench.measures, quantized, bench.quiet
+        structure, "-".join(filter(None, choices)), conditions, bench.measures, quantized, bench.quiet
     ):
         draft.measurements |= found
         admit(draft.measurements)
@@ -155,11 +165,11 @@ def finish(draft: Draft, weights: Path, bench: Bench, folder: Path, learned: Seq
         with draft.clock("screen"):
             screen(draft, bench, folder, admit=lambda measurements: None)
     with draft.clock("measure"):
-        draft.measurements |= measure_weights(make_subject(path, weights, bench), bench.measures)
+        draft.measurements |= measure_weights(make_subject(path, weights, bench, draft.recipe), bench.measures)
 
 
 def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) -> Draft:
-    """The same weights under another scheme."""
+    """The same weights under another scheme or runtime."""
     with noted(sibling):
         with sibling.clock("quantize"):
             ranked(sibling, bench, weights)
@@ -171,7 +181,7 @@ def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) ->
 
 @contextmanager
 def noted(draft: Draft) -> Iterator[None]:
-    """What fails here fails this draft alone: the same weights may do under another scheme."""
+    """What fails here fails this draft alone: the same weights may do under another scheme or runtime."""
     try:
         yield
     except (Interrupted, OutOfTime):
@@ -212,11 +222,12 @@ def ranked(draft: Draft, bench: Bench, weights: Path | None = None) -> dict[str,
     return rank(draft.recipe, bench.task, bench.structures / draft.facts["structure"], bench.conditions, weights)
 
 
-def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:
+def make_subject(path: Path, float_path: Path, bench: Bench, recipe: Recipe = BASELINE) -> Subject:
+    """Of the recipe the runtime alone is asked."""
     return Subject(
         path=path,
         float_path=float_path,
-        session=bench.open_session(path),
+        session=bench.open_session(path, recipe),
         baseline_path=bench.baseline_path,
         baseline_session=bench.baseline_session,
         inputs=bench.task.validation.inputs.numpy(),
@@ -226,4 +237,6 @@ def make_subject(path: Path, float_path: Path, bench: Bench) -> Subject:
         baseline_outputs=bench.baseline_outputs,
         options=bench.measuring,
         threads=bench.conditions["threads"],
+        runtime=bench.runtime_of(recipe),
+        baseline_runtime=bench.runtime_of(BASELINE),
     )

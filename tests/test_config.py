@@ -1,5 +1,6 @@
 """Every way to be wrong gives one line that says what, the value, what is allowed and what to type."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,7 +199,16 @@ WRONG = [
     ("sampler.startup_trials=-1", "sampler.startup_trials=-1: a whole number from 0"),
     ("sampler.multivariate=3", "sampler.multivariate=3: true or false"),
     ("runtime.threads=0", "runtime.threads=0: a whole number from 1 to 2147483648"),
-    ("runtime.name=tensorrt", "unknown runtime 'tensorrt'. Known: onnxruntime"),
+    ("runtime.name=tensorrt", "unknown runtime 'tensorrt'. Known: onnxruntime, openvino"),
+    (
+        "runtime=[onnxruntime,openvin]",
+        "unknown runtime 'openvin'. Did you mean 'openvino'? Known: onnxruntime, openvino",
+    ),
+    ("runtime=[openvin,onnxruntime]", "unknown runtime 'openvin'. Did you mean 'openvino'?"),
+    ("runtime=[]", "runtime.name=[]: name one at least, such as runtime=onnxruntime"),
+    ("runtime=[openvino,]", "runtime.name=[]: name one at least"),
+    ("runtime=[openvino,null]", "unknown runtime 'None'"),
+    ("space.runtime=openvino", "space.runtime=openvino: a key of its own: type 'runtime=[onnxruntime,openvino]'"),
     ("tracking.uri=file:///tmp/x", "tracking.uri=file:///tmp/x: null, sqlite:///FILE or http://HOST:PORT"),
     ("study=a/b", "study='a/b': letters, digits"),
     ("study=cache", "study='cache': letters, digits"),
@@ -223,6 +233,43 @@ def test_layers_stay_in_float_by_their_place_or_by_their_damage(outputs: str) ->
         load_settings([outputs, "space.keep_float=[none,first]", "space.float_layers=[0,2]"])
     for harmless in (["space.keep_float=none", "space.float_layers=[0,2]"], ["space.keep_float=first"]):
         load_settings([outputs, *harmless])
+
+
+@pytest.mark.parametrize(
+    "typed", ["[openvino,onnxruntime]", "[openvino, 'onnxruntime']", "[openvino,onnxruntime,openvino]"]
+)
+def test_several_runtimes_are_a_knob(typed: str, outputs: str) -> None:
+    settings = load_settings([f"runtime={typed}", "runtime.threads=2", outputs])
+    assert settings.runtimes == ("openvino", "onnxruntime")
+    assert settings.space.knobs["runtime"] == Choice(("openvino", "onnxruntime"))
+    assert settings.runtime_threads == 2
+    assert parse_settings(settings.raw).runtimes == settings.runtimes, "as it is saved"
+
+
+@pytest.mark.parametrize("typed", ["openvino", "[openvino]"])
+def test_one_runtime_is_no_knob(typed: str, outputs: str) -> None:
+    settings = load_settings([f"runtime={typed}", outputs])
+    assert settings.runtimes == ("openvino",)
+    assert "runtime" not in settings.space.knobs
+
+
+def test_a_runtime_that_is_not_installed_is_named_with_what_to_type(
+    outputs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ConfigError, match=r"^runtime=openvino needs openvino: type pip install 'autoopt\[openvino\]'$"):
+        load_settings(["runtime=openvino", outputs])
+
+
+def test_a_scheme_that_is_not_installed_is_named_with_what_to_type(
+    outputs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    load_settings([outputs])
+    with pytest.raises(
+        ConfigError, match=r"^space.quantization=nncf_int8 needs nncf: type pip install 'autoopt\[openv"
+    ):
+        load_settings(["space.quantization=[none,nncf_int8]", outputs])
 
 
 def test_a_saved_configuration_is_checked_like_any_other(outputs: str) -> None:

@@ -239,3 +239,27 @@ def wait_for(condition: Any, seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_the_runtime_may_be_searched(tmp_path: Path) -> None:
+    words = ["search", *COMMON, "space=quantize_only", "runtime=[onnxruntime,openvino]", "tracking=none"]
+    document, out, _ = run(
+        tmp_path,
+        *words,
+        "space.quantization=[int8_static,nncf_int8,none]",
+        "kpis.size_mb.max_ratio=1.01",
+        "kpis.latency_p95_ms.max_ratio=9",
+        "budget.plateau=50",
+    )
+    folder = tmp_path / "outputs" / "e2e"
+    study = optuna.load_study(study_name="e2e", storage=f"sqlite:///{folder / 'study.db'}")
+    recipes = [trial.user_attrs["autoopt"]["recipe"] for trial in study.trials if "autoopt" in trial.user_attrs]
+    schemes = {(recipe["runtime"], recipe["quantization"]) for recipe in recipes}
+    assert schemes == {(r, q) for r in ("onnxruntime", "openvino") for q in ("int8_static", "nncf_int8", "none")}
+    assert document["failed"] == 0
+    assert "· openvino" in out or "· onnxruntime" in out
+    for kept in (folder / "trials").iterdir():
+        card = json.loads((kept / "card.json").read_text())
+        assert card["measured_on"]["runtime"] == card["recipe"]["runtime"]
+        assert card["measured_on"]["baseline_runtime"] == "onnxruntime"

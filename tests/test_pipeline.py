@@ -6,15 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from autoopt import low_bits, pipeline
-from autoopt.commands.bench import make_bench
+from autoopt.champion import package
+from autoopt.commands.bench import _conditions, make_bench
 from autoopt.config import load_settings
-from autoopt.core.errors import Interrupted, Screened, TrialError
+from autoopt.core import artifact
+from autoopt.core.errors import ConfigError, Interrupted, Screened, TrialError
+from autoopt.core.exam import ExamRules
 from autoopt.core.inputs import Inputs
-from autoopt.core.kpi import Measurements
+from autoopt.core.kpi import Kpi, Measurements
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.trial import COMPLETE, Draft, Trial
 from autoopt.measurements import MEASURES, Subject
@@ -24,6 +28,7 @@ from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.export import export
 from autoopt.tasks import Split, Task
 from autoopt.training.loop import Hooks
+from tests.search.table import begin
 
 RECIPE = Recipe(
     "cnn", "none", "int8_static", width=0.5, epochs=2, optimizer="adamw", learning_rate=5e-3, calibration="minmax"
@@ -349,6 +354,72 @@ def test_under_other_conditions_a_structure_is_measured_anew(bench: Bench, tmp_p
     run(Draft(BASELINE), replace(bench, conditions={**bench.conditions, "threads": 2}), tmp_path / "c")
     assert json.loads(cache.read_text())["conditions"]["threads"] == 2
     assert cache.read_bytes() != before
+
+
+def test_under_another_runtime_the_same_weights_are_measured_apart(
+    digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["task=digits", "runtime=[onnxruntime,openvino]", f"outputs={tmp_path}", "runtime.blocks=3", "threads=1"]
+    settings = load_settings([*words, "runtime.calls=5"])
+    assert set(_conditions(settings)["versions"]) == {"autoopt", "onnxruntime", "openvino"}
+    torch.manual_seed(0)
+    bench = make_bench(settings, digits, digits.build_teacher().eval(), "untrained")
+    opened: list[tuple[str, str]] = []
+    taken: list[Subject] = []
+    real, size = bench.open_in, MEASURES["size"].take
+    bench = replace(bench, open_in=lambda name, path: opened.append((name, path.name)) or real(name, path))
+    monkeypatch.setitem(MEASURES, "size", replace(MEASURES["size"], take=lambda s: taken.append(s) or size(s)))
+    recipe = replace(RECIPE, quantization="none", calibration=None, runtime="onnxruntime")
+    (sibling,) = run(Draft(recipe, (replace(recipe, runtime="openvino"),)), bench, tmp_path / "w")
+    assert sibling.error is None
+    assert set(sibling.measurements) == TAKEN
+    assert [(s.runtime, s.baseline_runtime) for s in taken] == [
+        *[("onnxruntime", "onnxruntime")] * 2,
+        *[("openvino", "onnxruntime")] * 2,
+    ]
+    assert all(subject.baseline_session is bench.baseline_session for subject in taken)
+    assert opened[-1] == ("openvino", f"{sibling.recipe.fingerprint}.onnx")
+    found = [json.loads(cache.read_text()) for cache in sorted(bench.structures.glob("*/none-*.json"))]
+    assert [cache["conditions"]["runtime"] for cache in found] == ["onnxruntime", "openvino"]
+    assert found[0]["measured"]["latency"] != found[1]["measured"]["latency"]
+    opened.clear()
+    run(Draft(replace(recipe, learning_rate=1e-3, runtime="openvino")), bench, tmp_path / "again")
+    names = [name for name, path in opened if path == "structure.onnx"]
+    assert names == [], "the structure is known under both"
+
+
+def test_a_baseline_that_its_runtime_cannot_serve_is_told_at_once(
+    digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export_odd(model: object, inputs: object, path: Path) -> None:
+        export(digits.build_teacher(), digits.validation.inputs[:2], path)
+        odd = onnx.load(path)
+        odd.graph.node[-1].op_type = "NoSuchOperator"
+        onnx.save(odd, path)
+
+    monkeypatch.setattr("autoopt.commands.bench.export", export_odd)
+    settings = load_settings(["task=digits", "runtime=openvino", f"outputs={tmp_path}"])
+    wanted = "^runtime=openvino cannot serve the baseline: openvino cannot load .* type runtime=onnxruntime$"
+    with pytest.raises(ConfigError, match=wanted):
+        make_bench(settings, digits, digits.build_teacher().eval(), "untrained")
+
+
+def test_the_exam_is_taken_under_the_trials_own_runtime(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(BASELINE, quantization="fp16", runtime="openvino")
+    folder = artifact.trial_folder(tmp_path, 4)
+    artifact.write(folder, bench.baseline_path, recipe, {"card": 4})
+    opened: list[tuple[str, Path]] = []
+    again: dict[str, object] = {}
+    real = bench.open_in
+    bench = replace(bench, open_in=lambda name, path: opened.append((name, path)) or real(name, path))
+    monkeypatch.setattr(package, "measure_fresh", lambda *models, **how: again.update(how) or {})
+    kpis = (Kpi("accuracy", True, objective=True, max_drop=0.02),)
+    trial = Trial(4, COMPLETE, recipe)
+    assert package.crown(tmp_path, begin(tmp_path), [trial], bench, kpis, ExamRules()) == tmp_path / "champion"
+    assert opened == [("openvino", folder / artifact.MODEL), ("onnxruntime", bench.baseline_path)]
+    assert (again["runtime"], again["baseline_runtime"]) == ("openvino", "onnxruntime")
 
 
 def test_the_same_recipe_gives_the_same_artifact_whether_or_not_its_structure_is_known(

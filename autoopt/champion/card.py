@@ -12,6 +12,7 @@ from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Evaluation
+from autoopt.quantization import SCHEMES
 from autoopt.tasks import Task
 from autoopt.tasks.goal import CLASSIFICATION
 
@@ -27,6 +28,7 @@ def make_card(
     kpis: tuple[Kpi, ...],
     facts: Mapping[str, Facts],
     runtime: str,
+    baseline_runtime: str,
     threads: int,
     seed: int,
     study: str,
@@ -37,6 +39,7 @@ def make_card(
     `model` is the ONNX file: it may take fewer inputs than the task has, where the module does not look at all of them.
     """
     graph = onnx.load(model).graph
+    quantizer = (SCHEMES[recipe.quantization].needs or ())[:1]
     return {
         "study": study,
         "trial": trial,
@@ -65,6 +68,7 @@ def make_card(
             "split": "validation",
             "inputs_per_call": 1,
             "runtime": runtime,
+            "baseline_runtime": baseline_runtime,
             "threads": threads,
             "cpu": cpu_name(),
             "machine": platform.machine(),
@@ -77,7 +81,7 @@ def make_card(
         "versions": {
             "python": platform.python_version(),
             "autoopt": version("autoopt"),
-            **{name: version(name) for name in PACKAGES},
+            **{name: version(name) for name in (*PACKAGES, runtime, baseline_runtime, *quantizer)},
         },
     }
 

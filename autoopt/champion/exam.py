@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,15 +28,14 @@ def taken_exams(study: Study) -> dict[int, dict[str, Any]]:
 def final_exam(
     study: Study,
     trial: int,
-    path: Path,
-    baseline_path: Path,
+    open_sessions: Callable[[], tuple[Session, Session]],
     task: Task,
     kpis: tuple[Kpi, ...],
     rule: str,
-    open_session: Callable[[Path], Session],
     measure_again: Callable[[], Measurements],
 ) -> dict[str, Any]:
-    """Quality of both on the test split, and what `measure_again` gives.
+    """Quality of both on the test split, and what `measure_again` gives. `open_sessions` opens the trial's artifact and
+    the baseline.
 
     Passed where every bound on quality holds there too, metrics by the rule (see ExamRules), and no bound on speed is
     broken by more than the spread. The result is kept in the study: asked again for the same trial, it is answered from
@@ -47,7 +45,7 @@ def final_exam(
     if taken is not None:
         return taken
     targets, metric = task.test.targets.numpy(), task.goal.metric
-    mine, base = (predict(open_session(model), task.test.inputs.numpy()) for model in (path, baseline_path))
+    mine, base = (predict(session, task.test.inputs.numpy()) for session in open_sessions())
     found = scores(mine, base, targets, task.goal.metrics, task.test.slices)
     drops = {m.name: drop_interval(m, mine, base, targets) for m in task.goal.metrics}
     judged = {**found, **{name: _judged(found[name], drop[1], rule) for name, drop in drops.items()}}

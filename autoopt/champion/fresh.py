@@ -32,6 +32,7 @@ class Order:
     baseline: str
     inputs: str
     runtime: str
+    baseline_runtime: str
     threads: int
     options: Mapping[str, Any]
     clients: Sequence[int]
@@ -39,7 +40,15 @@ class Order:
 
 
 def measure_fresh(
-    model: Path, baseline: Path, inputs: Inputs, *, runtime: str, threads: int, options: Options, rules: ExamRules
+    model: Path,
+    baseline: Path,
+    inputs: Inputs,
+    *,
+    runtime: str,
+    baseline_runtime: str,
+    threads: int,
+    options: Options,
+    rules: ExamRules,
 ) -> dict[str, Measurement]:
     """Latency, throughput and cold start of a model beside the baseline, on numpy `inputs`; by the rules with several
     numbers of clients and inputs a call, too.
@@ -50,7 +59,15 @@ def measure_fresh(
         file = Path(folder) / "inputs.npz"
         _save(inputs, file)
         order = Order(
-            str(model), str(baseline), str(file), runtime, threads, asdict(options), rules.clients, rules.batch_sizes
+            str(model),
+            str(baseline),
+            str(file),
+            runtime,
+            baseline_runtime,
+            threads,
+            asdict(options),
+            rules.clients,
+            rules.batch_sizes,
         )
         found = run_fresh("-m", "autoopt.champion.fresh", json.dumps(asdict(order)))
     return {name: Measurement.from_list(numbers) for name, numbers in found.items()}
@@ -59,7 +76,8 @@ def measure_fresh(
 def main(order: Order) -> None:
     """Prints the measurements as JSON."""
     inputs = _load(Path(order.inputs))
-    sessions = [RUNTIMES[order.runtime](Path(path), order.threads) for path in (order.model, order.baseline)]
+    served = ((order.runtime, order.model), (order.baseline_runtime, order.baseline))
+    sessions = [RUNTIMES[runtime](Path(path), order.threads) for runtime, path in served]
     subject = Subject(
         path=Path(order.model),
         float_path=Path(order.model),
@@ -72,6 +90,8 @@ def main(order: Order) -> None:
         baseline_outputs=np.zeros((len(inputs), 1)),
         options=Options(**order.options),
         threads=order.threads,
+        runtime=order.runtime,
+        baseline_runtime=order.baseline_runtime,
     )
     loads = {
         clients: throughput(replace(subject, options=replace(subject.options, clients=clients)))

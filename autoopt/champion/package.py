@@ -13,8 +13,10 @@ from autoopt.core import artifact
 from autoopt.core.errors import ArtifactError
 from autoopt.core.exam import ExamRules
 from autoopt.core.kpi import Kpi, Measurement
+from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.trial import Trial
 from autoopt.pipeline import Bench
+from autoopt.runtimes import Session
 
 CHAMPION = "champion"
 
@@ -28,27 +30,32 @@ def crown(
     for trial in front[: rules.finalists]:
         source = artifact.trial_folder(folder, trial.number)
         model = source / artifact.MODEL
-        again = partial(_measure_again, model, bench, rules)
-        test = final_exam(
-            study, trial.number, model, bench.baseline_path, bench.task, kpis, rules.rule, bench.open_session, again
-        )
+        again = partial(_measure_again, bench, model, trial.recipe, rules)
+        opened = partial(_open, bench, model, trial.recipe)
+        test = final_exam(study, trial.number, opened, bench.task, kpis, rules.rule, again)
         if test["passed"]:
             return _write(folder / CHAMPION, source, trial, {**artifact.verify(source), "test": test}, bench)
     shutil.rmtree(folder / CHAMPION, ignore_errors=True)
     return None
 
 
-def _measure_again(model: Path, bench: Bench, rules: ExamRules) -> dict[str, Measurement]:
+def _measure_again(bench: Bench, model: Path, recipe: Recipe, rules: ExamRules) -> dict[str, Measurement]:
     with bench.quiet.measuring():
         return measure_fresh(
             model,
             bench.baseline_path,
             bench.task.validation.inputs.numpy(),
-            runtime=bench.conditions["runtime"],
+            runtime=bench.runtime_of(recipe),
+            baseline_runtime=bench.runtime_of(BASELINE),
             threads=bench.conditions["threads"],
             options=bench.measuring,
             rules=rules,
         )
+
+
+def _open(bench: Bench, model: Path, recipe: Recipe) -> tuple[Session, Session]:
+    """The artifact and the baseline, each in its runtime."""
+    return bench.open_session(model, recipe), bench.open_session(bench.baseline_path)
 
 
 def _write(target: Path, source: Path, trial: Trial, card: dict[str, object], bench: Bench) -> Path:

@@ -1,7 +1,6 @@
 """Preparing what all trials of a study share: the task, the teacher, its logits, the baseline."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
@@ -15,7 +14,7 @@ from torch import nn
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.cpu import cpu_name, saturates
-from autoopt.core.errors import ArtifactError, ConfigError
+from autoopt.core.errors import ArtifactError, ConfigError, TrialError
 from autoopt.core.metric import QUALITIES
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import BASELINE, TEACHER
@@ -23,7 +22,7 @@ from autoopt.core.space import Space, restrict, typical, values, without_tempera
 from autoopt.measurements import OF_CLASSES, wanted
 from autoopt.measurements.quality import FEWEST_ROWS, large_slices, predict
 from autoopt.pipeline import Bench, build_student
-from autoopt.quantization import offered
+from autoopt.quantization import SCHEMES, offered
 from autoopt.runtimes import RUNTIMES, Session
 from autoopt.runtimes.export import export
 from autoopt.tasks import TASKS, Task
@@ -86,20 +85,23 @@ def make_bench(
     settings: Settings, task: Task, teacher: nn.Module, weights: str, quiet: QuietMachine | None = None
 ) -> Bench:
     """Export the teacher as the baseline into the study's folder, and have it label the train split. `weights`: its
-    fingerprint; `quiet`: that of the search, which works under it.
+    fingerprint; `quiet`: that of the search, which works under it. Raises ConfigError where the baseline's runtime
+    cannot serve it.
     """
-    open_session: Callable[[Path], Session] = partial(_open, settings)
+    first = settings.runtimes[0]
     baseline = _baseline(settings, task, teacher, weights)
-    session = open_session(baseline)
-    library = Library(
-        task, weights, settings.cache, open_teacher=lambda: RUNTIMES[settings.runtime](baseline, settings.threads)
-    )
+    try:
+        session = _open(settings, first, baseline)
+    except TrialError as error:
+        others = " or ".join(f"runtime={name}" for name in RUNTIMES if name != first)
+        raise ConfigError(f"runtime={first} cannot serve the baseline: {error}: type {others}") from error
+    library = Library(task, weights, settings.cache, open_teacher=lambda: RUNTIMES[first](baseline, settings.threads))
     library.lessons()  # now, so that no trial's seconds contain it
     return Bench(
         task=task,
         teacher=teacher,
         library=library,
-        open_session=open_session,
+        open_in=partial(_open, settings),
         baseline_path=baseline,
         baseline_session=session,
         baseline_outputs=predict(session, task.validation.inputs.numpy()),
@@ -114,17 +116,23 @@ def make_bench(
 
 def _conditions(settings: Settings) -> dict[str, Any]:
     return {
-        "runtime": settings.runtime,
+        "runtime": settings.runtimes[0],
         "threads": settings.runtime_threads,
         "measuring": asdict(settings.measuring),
         "cpu": cpu_name(),
         "saturates": saturates(),
-        "versions": {package: version(package) for package in ("autoopt", "onnxruntime")},
+        "versions": {package: version(package) for package in ("autoopt", "onnxruntime", *_packages(settings))},
     }
 
 
-def _open(settings: Settings, path: Path) -> Session:
-    return RUNTIMES[settings.runtime](path, settings.runtime_threads)
+def _packages(settings: Settings) -> list[str]:
+    """Those of the extras that the study uses."""
+    schemes = map(str, values(settings.space.knobs["quantization"]))
+    return [*settings.runtimes, *(needed[0] for scheme in schemes if (needed := SCHEMES[scheme].needs))]
+
+
+def _open(settings: Settings, runtime: str, path: Path) -> Session:
+    return RUNTIMES[runtime](path, settings.runtime_threads)
 
 
 def _baseline(settings: Settings, task: Task, teacher: nn.Module, weights: str) -> Path:

@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from autoopt.commands.conclude import stdout_console
-from autoopt.config import Settings, usable_cores
-from autoopt.core.cpu import cpu_flags, cpu_name
+from autoopt.config import Settings
+from autoopt.core.cpu import cpu_flags, cpu_name, usable_cores
 from autoopt.core.errors import AutooptError, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft
@@ -46,7 +46,7 @@ def doctor(settings: Settings) -> int:
     task = cache(partial(_load_task, settings))
     checks: dict[str, Callable[[], Finding]] = {
         "python": _python,
-        "packages": _packages,
+        "packages": partial(_packages, settings),
         "cpu": _cpu,
         "schemes": _schemes,
         "threads": partial(_threads, settings),
@@ -56,7 +56,7 @@ def doctor(settings: Settings) -> int:
         "configuration": partial(_configuration, settings, task),
         "teacher": partial(_teacher, settings, task),
         "tracking": partial(_tracking, settings),
-        "a tiny trial": _tiny_trial,
+        "a tiny trial": partial(_tiny_trial, settings.runtimes),
     }
     table = Table("check", "status", "found", "what to do", title="autoopt doctor", title_justify="left")
     worst = 0
@@ -84,8 +84,9 @@ def _python() -> Finding:
     return Finding(OK, found) if sys.version_info >= (3, 11) else Finding(ERROR, found, "install Python 3.11 or newer")
 
 
-def _packages() -> Finding:
-    return Finding(OK, ", ".join(f"{name} {version(name)}" for name in PACKAGES))
+def _packages(settings: Settings) -> Finding:
+    names = dict.fromkeys((*PACKAGES, *settings.runtimes))
+    return Finding(OK, ", ".join(f"{name} {version(name)}" for name in names))
 
 
 def _cpu() -> Finding:
@@ -202,8 +203,8 @@ def _teacher(settings: Settings, load: Callable[[], Task]) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         path, inputs = Path(folder) / "teacher.onnx", task.validation.inputs[:64]
         exporter = export(teacher, inputs, path)
-        parity = check_parity(teacher, RUNTIMES[settings.runtime](path, 1), inputs)
-    return Finding(OK, f"exported by {exporter}, off by {parity['parity_max_abs']:.1g} at most")
+        off = [check_parity(teacher, RUNTIMES[name](path, 1), inputs)["parity_max_abs"] for name in settings.runtimes]
+    return Finding(OK, f"exported by {exporter}, off by {max(off):.1g} at most in {' and '.join(settings.runtimes)}")
 
 
 def _tracking(settings: Settings) -> Finding:
@@ -226,8 +227,8 @@ def _tracking(settings: Settings) -> Finding:
     return Finding(OK, uri)
 
 
-def _tiny_trial() -> Finding:
-    """The whole path once, on digits, in a folder that is removed again."""
+def _tiny_trial(runtimes: tuple[str, ...]) -> Finding:
+    """The whole path once, on digits, in a folder that is removed again; of several runtimes under the last one."""
     from autoopt.commands.bench import make_bench
     from autoopt.config import load_settings
     from autoopt.pipeline import run_trial
@@ -244,10 +245,12 @@ def _tiny_trial() -> Finding:
         learning_rate=5e-3,
         calibration="minmax",
         schedule="cosine",
+        runtime=runtimes[-1],
     )
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        settings = load_settings(["task=digits", f"outputs={folder}", "teacher.epochs=2"])
+        chosen = f"runtime=[{','.join(runtimes)}]"
+        settings = load_settings(["task=digits", chosen, f"outputs={folder}", "teacher.epochs=2"])
         task = TASKS["digits"]()
         teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
         bench = make_bench(settings, task, teacher, module_fingerprint(teacher))
@@ -258,9 +261,8 @@ def _tiny_trial() -> Finding:
     measured = draft.measurements
     accuracy, latency = measured["accuracy"].value, measured["latency_p95_ms"]
     seconds = time.perf_counter() - began
-    detail = (
-        f"digits, cnn, int8_static: accuracy {accuracy:.3f}, p95 {latency.ratio:.2f}x the baseline, {seconds:.1f} s"
-    )
+    figures = f"accuracy {accuracy:.3f}, p95 {latency.ratio:.2f}x the baseline, {seconds:.1f} s"
+    detail = f"digits, cnn, int8_static, {runtimes[-1]}: {figures}"
     return (
         Finding(OK, detail)
         if accuracy > 0.5

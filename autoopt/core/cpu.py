@@ -1,5 +1,6 @@
 """What this machine's CPU can do, as far as quantization must know."""
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,11 @@ def is_arm() -> bool:
 def lacks_float16() -> bool:
     """True where arithmetic in float16 is done in float32, with casts before and after."""
     return not ({"avx512_fp16", "asimdhp"} & cpu_flags())
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: in a container fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def saturates() -> bool:

@@ -65,6 +65,8 @@ class Recipe:
     """How many layers stay in float, those that quantization damages most, >= 0."""
     graph_optimization: str | None = None
     """How far the runtime rewrites the graph before it is quantized: 'none', 'basic' or 'extended'."""
+    runtime: str | None = None
+    """What serves the artifact, where the study has more than one."""
 
     @property
     def is_trained(self) -> bool:

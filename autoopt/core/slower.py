@@ -50,7 +50,9 @@ def _is_float(recipe: Recipe) -> bool:
 
 
 def _structure(trial: Trial) -> str:
-    return str(trial.evaluation.facts.get("structure", "")) if trial.evaluation else ""
+    """In the runtime that served it; '' where it came to nothing before."""
+    found = trial.evaluation.facts.get("structure", "") if trial.evaluation else ""
+    return f"{found} {trial.recipe.runtime or ''}".strip()
 
 
 def _timed(trial: Trial) -> Measurement | None:

@@ -43,6 +43,7 @@ KNOBS: dict[str, tuple[float, float, str]] = {
     "keep_float": ANY,
     "float_layers": (0, 1000, "a whole number from 0 to 1000"),
     "graph_optimization": ANY,
+    "runtime": ANY,
 }
 NAMES = frozenset(name for name, limits in KNOBS.items() if limits is ANY)
 WHOLE = frozenset(
@@ -69,8 +70,6 @@ TRAINING = frozenset(
 
 
 SHRINKING = frozenset({"layers", "vocabulary", "embedding_rank"})
-VARIED = ("calibration", "float_layers")
-"""Knobs of a scheme of which siblings take each choice, one knob at a time."""
 
 
 @dataclass(frozen=True)
@@ -182,36 +181,6 @@ def parameters(space: Space, recipe: Recipe) -> dict[str, Value] | None:
     return answers if drawn == recipe else None
 
 
-def siblings(space: Space, recipe: Recipe) -> list[Recipe]:
-    """The recipes of the space that differ from this one in how they are quantized alone, without more training."""
-    schemes = map(str, values(space.knobs["quantization"], recipe.student))
-    found = [other for scheme in schemes for other in quantized(space, recipe, scheme)]
-    made = [other for other in found if other != recipe and not other.qat_epochs]
-    return [other for other in made if parameters(space, other) is not None]
-
-
-def quantized(space: Space, recipe: Recipe, scheme: str) -> list[Recipe]:
-    """The recipe under a scheme: with the first choice of its knobs, or the middle of a range; then with each other
-    choice of those that are VARIED.
-    """
-    knobs = [name for name, (parent, _) in space.needs.items() if parent == "quantization"]
-    rest = {name: value for name, value in recipe.to_dict().items() if name not in knobs}
-    asked = {
-        name: choices
-        for name in knobs
-        if scheme in space.needs[name][1] and (choices := _choices(space.knobs.get(name), recipe.student))
-    }
-    first = {name: choices[0] for name, choices in asked.items()}
-    others = [{name: choice} for name in VARIED for choice in asked.get(name, ())[1:]]
-    return [Recipe.from_dict({**rest, "quantization": scheme, **first, **other}) for other in [{}, *others]]
-
-
-def _choices(knob: Choice | Range | Per | None, student: str) -> tuple[Value, ...]:
-    """What a student may take: of a range the middle."""
-    own = knob.cases.get(student) if isinstance(knob, Per) else knob
-    return () if own is None else values(own) if isinstance(own, Choice) else (_middle(own),)
-
-
 def without_temperature(space: Space) -> Space:
     """For numbers, which have no softmax that a temperature could divide."""
     return Space({name: knob for name, knob in space.knobs.items() if name != "temperature"}, space.needs)
@@ -242,20 +211,20 @@ def typical(space: Space, student: str, epochs: str = "middle") -> Recipe:
             return student
         if isinstance(knob, Range) and parameter.partition("[")[0] == "epochs" and epochs != "middle":
             return int(getattr(knob, epochs))
-        return knob.values[0] if isinstance(knob, Choice) else _middle(knob)
+        return knob.values[0] if isinstance(knob, Choice) else middle(knob)
 
     return draw(space, answer)
 
 
-def _middle(knob: Range) -> float | int:
+def middle(knob: Range) -> float | int:
     """Halfway, in the logarithm where the range is logarithmic, on a step where it has steps."""
     if knob.log:
-        middle = math.sqrt(knob.low * knob.high)
+        found = math.sqrt(knob.low * knob.high)
     else:
         step = knob.step or (1.0 if knob.whole else 0.0)
         half = (knob.high - knob.low) / 2
-        middle = knob.low + (step * round(half / step) if step else half)
-    return round(middle) if knob.whole else middle
+        found = knob.low + (step * round(half / step) if step else half)
+    return round(found) if knob.whole else found
 
 
 def contains(knob: Choice | Range, value: Any) -> bool:

@@ -43,7 +43,7 @@ class Draft:
 
     recipe: Recipe
     siblings: tuple[Recipe, ...] = ()
-    """Recipes that differ in the quantization scheme alone: the same weights serve them."""
+    """Recipes that differ in the quantization scheme and the runtime alone: the same weights serve them."""
     clock: StageClock = field(default_factory=StageClock)
     measurements: dict[str, Measurement] = field(default_factory=dict)
     curve: list[float] = field(default_factory=list)

@@ -14,6 +14,6 @@ def run_fresh(*words: str) -> Any:
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
     done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
     if done.returncode:
-        reason = (done.stderr.splitlines() or ["no reason given"])[-1]
+        reason = ([line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"])[-1]
         raise TrialError(f"measuring in a fresh process failed: {reason[:500]}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -1,6 +1,6 @@
 """Load a model and serve the inputs of a file, in a process that has done nothing else: prints its time and memory.
 
-    python serve_once.py MODEL INPUTS.npz THREADS
+    python serve_once.py MODEL INPUTS.npz THREADS RUNTIME
 
 Run by its path, so that nothing of autoopt, and no torch, is in the process: what is measured is what a server pays.
 """
@@ -8,30 +8,67 @@ Run by its path, so that nothing of autoopt, and no torch, is in the process: wh
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
+
+Serve = Callable[[dict[str, Any]], Any]
 
 
-def main(model: str, inputs: str, threads: int) -> None:
+def main(model: str, inputs: str, threads: int, runtime: str) -> None:
     import numpy as np
-    import onnxruntime
 
+    open_model = RUNTIMES[runtime](threads)
     own = peak_mb()
     with np.load(inputs, allow_pickle=False) as found:
         calls: dict[str, dict[str, np.ndarray]] = {}
         for key in found.files:
             number, _, name = key.partition(" ")
             calls.setdefault(number, {})[name] = found[key]
+    began = time.perf_counter()
+    names, serve = open_model(model)
+    loaded = None
+    for call in calls.values():
+        serve({name: array for name, array in call.items() if name in names})
+        loaded = loaded or time.perf_counter() - began
+    print(json.dumps({"load_ms": 1e3 * (loaded or 0.0), "peak_rss_mb": peak_mb(), "runtime_rss_mb": own}))
+
+
+def use_onnxruntime(threads: int) -> Callable[[str], tuple[set[str], Serve]]:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    began = time.perf_counter()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    names = {value.name for value in session.get_inputs()}
-    loaded = None
-    for call in calls.values():
-        session.run(None, {name: array for name, array in call.items() if name in names})
-        loaded = loaded or time.perf_counter() - began
-    print(json.dumps({"load_ms": 1e3 * (loaded or 0.0), "peak_rss_mb": peak_mb(), "runtime_rss_mb": own}))
+
+    def open_model(path: str) -> tuple[set[str], Serve]:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return {value.name for value in session.get_inputs()}, lambda call: session.run(None, call)
+
+    return open_model
+
+
+def use_openvino(threads: int) -> Callable[[str], tuple[set[str], Serve]]:
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it goes without
+    import openvino
+
+    core = openvino.Core()
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # loads what runs models on the CPU: a part of the runtime
+    settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
+    settings |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}
+
+    def open_model(path: str) -> tuple[set[str], Serve]:
+        model = core.read_model(path)
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
+        return {port.node.friendly_name for port in model.inputs}, lambda call: request.infer(call, share_inputs=True)
+
+    return open_model
+
+
+RUNTIMES = {"onnxruntime": use_onnxruntime, "openvino": use_openvino}
+"""Each takes the number of threads, imports itself and returns a function from the model's file to the names of its
+inputs and what serves a call. The settings are those of the runtimes of autoopt.
+"""
 
 
 def peak_mb() -> float:
@@ -49,4 +86,4 @@ def peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -58,3 +58,5 @@ class Subject:
     """What each input belongs to; (): not known."""
     threads: int = 1
     """That serve one call."""
+    runtime: str = "onnxruntime"
+    baseline_runtime: str = "onnxruntime"

@@ -16,6 +16,7 @@ import onnx
 from torch import nn
 
 from autoopt.core.cpu import lacks_float16, saturates
+from autoopt.core.packages import is_installed
 from autoopt.quantization.calibration import CALIBRATIONS, KEEP_FLOAT, OPERATORS, Plan
 from autoopt.quantization.fake import Learned
 from autoopt.quantization.fp16 import fp16
@@ -24,6 +25,7 @@ from autoopt.quantization.int8_dynamic import int8_dynamic
 from autoopt.quantization.int8_qat import int8_qat
 from autoopt.quantization.int8_static import int8_static
 from autoopt.quantization.layers import weights_by_layer
+from autoopt.quantization.nncf_int8 import nncf_int8
 from autoopt.quantization.none import none
 from autoopt.quantization.ranking import damage_by_layer, most_damaged
 from autoopt.quantization.weight_only import weight_only_int4, weight_only_int8
@@ -79,6 +81,8 @@ class Scheme:
     """The scheme whose files have the same operators, and so its size and speed: measured twice, they would differ by
     noise alone.
     """
+    needs: tuple[str, str] | None = None
+    """A package that autoopt does not bring along, and the extra that installs it."""
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -103,6 +107,14 @@ SCHEMES: dict[str, Scheme] = {
         trains=True,
         measured_as="int8_static",
     ),
+    "nncf_int8": Scheme(
+        nncf_int8,
+        frozenset({"Conv", "MatMul", "Gather"}),
+        8,
+        ON_GRAPHS,
+        cautions=(NO_VNNI,),
+        needs=("nncf", "openvino"),
+    ),
     "weight_only_int8": Scheme(weight_only_int8, frozenset({"MatMul"}), 8, ON_GRAPHS, cautions=(SIZE_ALONE,)),
     "weight_only_int4": Scheme(weight_only_int4, frozenset({"MatMul"}), 4, ON_GRAPHS, cautions=(SIZE_ALONE,)),
 }
@@ -115,14 +127,17 @@ def has_low_bits(model: Path) -> bool:
 
 
 def offered(model: nn.Module) -> tuple[str, ...]:
-    """The schemes that change at least WORTHWHILE of the model's weights; an ONNX file cannot be trained."""
+    """The schemes that are installed and change at least WORTHWHILE of the model's weights; an ONNX file cannot be
+    trained.
+    """
     content = getattr(model, "onnx_content", None)
     weights = _weights_by_operator(model) if content is None else _weights_by_node(content)
     total = sum(weights.values()) or 1
     return tuple(
         name
         for name, scheme in SCHEMES.items()
-        if not (scheme.trains and content is not None)
+        if (scheme.needs is None or is_installed(scheme.needs[0]))
+        and not (scheme.trains and content is not None)
         and (scheme.changes == ALL or sum(weights.get(kind, 0) for kind in scheme.changes) >= WORTHWHILE * total)
     )
 

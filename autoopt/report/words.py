@@ -51,7 +51,7 @@ def unsteady(outcome: Outcome) -> bool:
 
 
 def structure_line(recipe: Recipe) -> str:
-    """The choices that make the artifact's structure: student, pruning, scheme."""
+    """The choices that make the artifact's structure: student, pruning, scheme; and what serves it."""
     parts = [recipe.student if recipe.width is None else f"{recipe.student} x{recipe.width:g}"]
     if recipe.layers is not None:
         parts.append(f"{recipe.layers} layer{'s' if recipe.layers > 1 else ''}")
@@ -64,6 +64,7 @@ def structure_line(recipe: Recipe) -> str:
         if recipe.quantization == "none"
         else "/".join(filter(None, (recipe.quantization, recipe.calibration, recipe.operators, *_on_graph(recipe))))
     )
+    parts += filter(None, [recipe.runtime])
     return " · ".join(parts)
 
 

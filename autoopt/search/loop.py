@@ -10,8 +10,8 @@ from datetime import datetime
 import optuna
 
 from autoopt.core.errors import AutooptError, Interrupted, OutOfTime, Screened, trial_failure
-from autoopt.core.recipe import BASELINE, Recipe
-from autoopt.core.space import siblings
+from autoopt.core.recipe import Recipe
+from autoopt.core.siblings import baseline, siblings
 from autoopt.core.standing import standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Draft, Trial
 from autoopt.search.asking import ask, random_sampler
@@ -103,9 +103,10 @@ class Run:
 
     def _measure_baseline(self) -> None:
         """Added as it stands, whether or not the space contains it."""
-        search, draft = self.search, Draft(BASELINE)
-        search.watch.on_start(0, BASELINE)
-        search.evaluate(draft, Gate(search.rules, search.kpis, (), BASELINE))
+        search, recipe = self.search, baseline(self.search.space)
+        draft = Draft(recipe)
+        search.watch.on_start(0, recipe)
+        search.evaluate(draft, Gate(search.rules, search.kpis, (), recipe))
         if draft.error is not None:
             raise draft.error
         self._add(0, draft, None)

@@ -12,6 +12,6 @@ class Rules:
     bar: bool = True
     """Hold a trial against the Pareto front, not against its bounds alone."""
     siblings: bool = True
-    """Trained weights under every scheme of the space, each a trial of its own."""
+    """Trained weights under every scheme and runtime of the space, each a trial of its own."""
     margin: float = 0.01
     """How much better than the baseline a student may be expected to get, in the quality's unit."""

@@ -1,5 +1,6 @@
 """What the card says of the model file is what the file says."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import onnx
@@ -16,7 +17,7 @@ from autoopt.tasks.custom import from_user
 from tests.tasks.test_custom import PARTS, named, user
 
 
-def card(task: Task, model: Path) -> dict:
+def card(task: Task, model: Path, runtime: str = "onnxruntime") -> dict:
     return make_card(
         task=task,
         recipe=BASELINE,
@@ -24,7 +25,8 @@ def card(task: Task, model: Path) -> dict:
         evaluation=Evaluation({}, {}),
         kpis=(),
         facts=FACTS,
-        runtime="onnxruntime",
+        runtime=runtime,
+        baseline_runtime="onnxruntime",
         threads=1,
         seed=0,
         study="s",
@@ -56,3 +58,10 @@ def test_sentences_have_a_free_length(sentences: Task, tmp_path: Path) -> None:
     export(sentences.build_teacher().eval(), sentences.train.inputs[:2], tmp_path / "m.onnx")
     found = card(sentences, tmp_path / "m.onnx")
     assert found["inputs"] == [{"name": "input_ids", "shape": ["batch", "length"], "dtype": "int64"}]
+
+
+def test_the_version_of_the_runtime_is_told(digits: Task, exported: dict[str, Path]) -> None:
+    found = card(digits, exported["cnn"], "openvino")
+    assert found["measured_on"]["runtime"] == "openvino"
+    assert found["versions"]["openvino"] == version("openvino")
+    assert "openvino" not in card(digits, exported["cnn"])["versions"]

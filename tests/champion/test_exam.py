@@ -47,8 +47,10 @@ def take(
     def again() -> dict[str, Measurement]:
         return {"latency_p95_ms": Measurement(p95, 1.0, spread=0.05)}
 
-    models = exported["mlp"], exported["cnn"]
-    return final_exam(study, 4, *models, digits, kpis, rule, opener, again)  # type: ignore[arg-type]
+    def opened() -> tuple:
+        return opener(exported["mlp"]), opener(exported["cnn"])
+
+    return final_exam(study, 4, opened, digits, kpis, rule, again)  # type: ignore[arg-type]
 
 
 def test_it_is_scored_on_the_test_split(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:

@@ -8,15 +8,17 @@ from autoopt.champion.fresh import _load, _save, measure_fresh
 from autoopt.core.errors import TrialError
 from autoopt.core.exam import ExamRules
 from autoopt.measurements import MEASURES, Options
+from autoopt.runtimes import RUNTIMES
 from autoopt.tasks import Task
 
 OPTIONS = Options(blocks=4, calls=10, slices=1)
 RULES = ExamRules(clients=(1, 3), batch_sizes=(2,))
 
 
-def test_it_gives_what_the_measurements_give(digits: Task, exported: dict[str, Path]) -> None:
+@pytest.mark.parametrize("runtime", sorted(RUNTIMES))
+def test_it_gives_what_the_measurements_give(runtime: str, digits: Task, exported: dict[str, Path]) -> None:
     inputs = digits.validation.inputs.numpy()
-    how = {"runtime": "onnxruntime", "threads": 1, "options": OPTIONS, "rules": RULES}
+    how = {"runtime": runtime, "baseline_runtime": "onnxruntime", "threads": 1, "options": OPTIONS, "rules": RULES}
     found = measure_fresh(exported["mlp"], exported["cnn"], inputs, **how)
     names = {name for measure in ("latency", "throughput", "cold_start") for name in MEASURES[measure].facts}
     loads = {f"{name}_{clients}_clients" for name in ("throughput_qps", "load_p95_ms") for clients in (1, 3)}
@@ -28,8 +30,8 @@ def test_it_gives_what_the_measurements_give(digits: Task, exported: dict[str, P
 def test_what_goes_wrong_there_is_told_here(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     inputs = digits.validation.inputs.numpy()
-    how = {"runtime": "onnxruntime", "threads": 1, "options": OPTIONS, "rules": RULES}
-    with pytest.raises(TrialError, match="measuring in a fresh process failed: .*cannot load the model"):
+    how = {"runtime": "openvino", "baseline_runtime": "onnxruntime", "threads": 1, "options": OPTIONS, "rules": RULES}
+    with pytest.raises(TrialError, match="measuring in a fresh process failed: .*openvino cannot load the model"):
         measure_fresh(tmp_path / "broken.onnx", exported["cnn"], inputs, **how)
 
 

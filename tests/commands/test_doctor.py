@@ -28,7 +28,7 @@ def test_it_checks_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
         "a tiny trial",
     ):
         assert f"│ {check}" in done.stdout
-    assert "digits, cnn, int8_static: accuracy 0." in done.stdout
+    assert "digits, cnn, int8_static, onnxruntime: accuracy 0." in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

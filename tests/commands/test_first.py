@@ -49,3 +49,10 @@ def test_without_the_teacher_there_are_the_students(tmp_path: Path) -> None:
 
 def test_a_space_without_training_has_quantized_teachers_alone(tmp_path: Path) -> None:
     assert {recipe.epochs for recipe in first(tmp_path, "space=quantize_only")} == {0}
+
+
+def test_the_teacher_is_tried_under_each_runtime_and_scheme(tmp_path: Path) -> None:
+    recipes = first(tmp_path, "runtime=[onnxruntime,openvino]", "space.quantization=[fp16,none]")
+    teachers = [(r.runtime, r.quantization) for r in recipes if not r.is_trained]
+    assert teachers == [("onnxruntime", "fp16"), ("openvino", "fp16"), ("openvino", "none")], "one is the baseline"
+    assert {r.runtime for r in recipes if r.is_trained} == {"onnxruntime"}, "their siblings are under the other"

@@ -1,5 +1,7 @@
 """Which schemes are slower than float is read off the trials of one structure."""
 
+from dataclasses import replace
+
 from autoopt.core.kpi import Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.slower import slower_schemes, slower_than_float
@@ -27,6 +29,12 @@ TRIALS = [
 def test_only_what_is_certain_and_of_one_structure_counts() -> None:
     assert slower_than_float(TRIALS) == {1: 0.6 / 0.5, 7: 0.5 / 0.2}
     assert slower_schemes(TRIALS) == {"fp16": (1, 2, 0.6 / 0.5), "weight_only_int8": (1, 1, 2.5)}
+
+
+def test_each_runtime_is_compared_with_itself() -> None:
+    others = trial(8, "none", "a", 0.9), trial(9, "fp16", "a", 0.8)
+    served = [replace(other, recipe=replace(other.recipe, runtime="openvino")) for other in others]
+    assert slower_than_float([*TRIALS[:2], *served]) == {1: 0.6 / 0.5}
 
 
 def test_without_intervals_nothing_is_certain() -> None:

@@ -11,21 +11,8 @@ from autoopt.compose import compose_config
 from autoopt.config_space import needs
 from autoopt.core.errors import ConfigError
 from autoopt.core.recipe import BASELINE, TEACHER, Recipe
-from autoopt.core.space import (
-    Choice,
-    Per,
-    Range,
-    Space,
-    Value,
-    contains,
-    draw,
-    parameters,
-    quantized,
-    restrict,
-    siblings,
-    trains,
-    typical,
-)
+from autoopt.core.siblings import baseline, quantized, siblings
+from autoopt.core.space import Choice, Per, Range, Space, Value, contains, draw, parameters, restrict, trains, typical
 from autoopt.core.space_parsing import check_complete, parse_space
 
 
@@ -138,6 +125,25 @@ def test_siblings_differ_in_scheme_and_calibration_alone(full: Space, seed: int)
     for other in found:
         assert replace(other, quantization=recipe.quantization, calibration=recipe.calibration) == recipe
         assert parameters(full, other) is not None
+
+
+def test_under_several_runtimes_the_weights_are_served_by_each(full: Space) -> None:
+    both = Space({**full.knobs, "runtime": Choice(("onnxruntime", "openvino"))}, full.needs)
+    recipe = replace(typical(both, "cnn"), runtime="openvino")
+    found = siblings(both, recipe)
+    assert parameters(both, recipe) is not None
+    assert parameters(both, replace(recipe, runtime=None)) is None, "it says by what it is served"
+    assert len(found) == 2 * (len(siblings(full, typical(full, "cnn"))) + 1) - 1
+    assert replace(recipe, runtime="onnxruntime") in found
+    assert recipe not in found
+    assert {other.runtime for other in found} == {"onnxruntime", "openvino"}
+
+
+def test_the_baseline_is_served_by_the_first_runtime(full: Space) -> None:
+    assert baseline(full) == BASELINE
+    both = Space({**full.knobs, "runtime": Choice(("openvino", "onnxruntime"))}, full.needs)
+    assert baseline(both) == replace(BASELINE, runtime="openvino")
+    assert parameters(both, baseline(both)) is not None
 
 
 def test_siblings_keep_to_what_the_student_is_left_with(full: Space) -> None:

@@ -12,10 +12,11 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
+from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Kpi
 from autoopt.core.metric import Metric
-from autoopt.measurements import FACTS, MEASURES, Options, Subject, wanted
+from autoopt.measurements import FACTS, MEASURES, Options, Subject, serve_once, wanted
 from autoopt.measurements.classes import calibration_error
 from autoopt.measurements.latency import estimate, mixed
 from autoopt.measurements.quality import predict
@@ -377,6 +378,30 @@ def test_memory_is_the_models_and_not_the_parents(subject: Subject, exported: di
     assert 100 < memory.value - memory.baseline < 600, "118 MB of weights, read and packed"
     assert own.value == pytest.approx(own.baseline, rel=0.1)
     assert found["load_ms"].value > found["load_ms"].baseline > 0
+
+
+@pytest.mark.parametrize("runtime", sorted(RUNTIMES))
+def test_a_fresh_process_serves_by_the_runtime_that_is_measured(runtime: str, subject: Subject, tmp_path: Path) -> None:
+    assert set(serve_once.RUNTIMES) == set(RUNTIMES)
+    found = MEASURES["cold_start"].take(replace(subject, runtime=runtime))
+    assert found["peak_rss_mb"].value > found["runtime_rss_mb"].value > 20
+    (tmp_path / "half.onnx").write_bytes(subject.path.read_bytes()[:1000])
+    with pytest.raises(TrialError, match={"onnxruntime": "ONNXRuntimeError", "openvino": "can't be parsed"}[runtime]):
+        MEASURES["cold_start"].take(replace(subject, runtime=runtime, path=tmp_path / "half.onnx"))
+    with pytest.raises(TrialError, match="KeyError: 'nothing'"):
+        MEASURES["cold_start"].take(replace(subject, runtime=runtime, baseline_runtime="nothing"))
+
+
+def test_what_is_set_up_by_the_first_calls_does_not_count(subject: Subject) -> None:
+    began = time.perf_counter()
+
+    def cold(inputs: Inputs) -> np.ndarray:
+        time.sleep(0.2 if time.perf_counter() - began < 0.1 else 0.001)
+        return subject.session(inputs)
+
+    options = Options(clients=4, slices=3, slice_s=0.05)
+    found = MEASURES["throughput"].take(replace(subject, session=cold, options=options))
+    assert found["load_p95_ms"].value < 150
 
 
 def test_what_costs_seconds_is_taken_where_a_kpi_asks_for_it() -> None:

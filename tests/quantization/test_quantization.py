@@ -1,5 +1,6 @@
 """Contract of every quantization scheme, on trained students."""
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,11 +34,12 @@ PAIRS = [
     for student in ("cnn", "mlp")
     if not (scheme.startswith("weight_only") and student == "cnn")
 ]
-LOW_BIT = {"int8_dynamic", "int8_static", "int8_qat", "weight_only_int8", "weight_only_int4"}
+LOW_BIT = {"int8_dynamic", "int8_static", "int8_qat", "nncf_int8", "weight_only_int8", "weight_only_int4"}
 MARKS = {
     "int8_dynamic": {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"},
     "int8_static": {"DequantizeLinear", "QuantizeLinear"},
     "int8_qat": {"DequantizeLinear", "QuantizeLinear"},
+    "nncf_int8": {"DequantizeLinear", "QuantizeLinear"},
     "weight_only_int8": {"MatMulNBits"},
     "weight_only_int4": {"MatMulNBits"},
 }
@@ -68,8 +70,8 @@ def test_scheme(
     assert size < {32: 1.01, 16: 0.65, 8: 0.6, 4: 0.5}[SCHEMES[scheme].bits]
     ops = {node.op_type for node in onnx.load(target).graph.node}
     assert bool(ops & MARKS.get(scheme, set())) == (scheme in LOW_BIT)
-    runs = RUNTIMES["onnxruntime"]
-    assert accuracy_of(runs(target, 1)) >= accuracy_of(runs(source, 1)) - 0.03
+    for runs in RUNTIMES.values():
+        assert accuracy_of(runs(target, 1)) >= accuracy_of(runs(source, 1)) - 0.03
 
 
 @pytest.mark.parametrize(("scheme", "student"), PAIRS)
@@ -90,7 +92,7 @@ def test_calibration_methods_give_different_ranges(
     assert len({artifact.sha256(tmp_path / method) for method in CALIBRATIONS}) == len(CALIBRATIONS)
 
 
-@pytest.mark.parametrize("scheme", ["int8_static", "int8_dynamic"])
+@pytest.mark.parametrize("scheme", ["int8_static", "int8_dynamic", "nncf_int8"])
 @pytest.mark.parametrize("saturating", [True, False])
 def test_weights_keep_to_seven_bits_where_eight_would_saturate(
     scheme: str,
@@ -125,7 +127,7 @@ def test_a_range_that_is_not_finite_fails_the_trial(
         SCHEMES["int8_static"].quantize(exported["cnn"], tmp_path / "x.onnx", Plan(inputs, method))
 
 
-CONVOLUTIONS = {"none", "fp16", "int8_dynamic", "int8_static", "int8_qat"}
+CONVOLUTIONS = {"none", "fp16", "int8_dynamic", "int8_static", "int8_qat", "nncf_int8"}
 
 
 def test_schemes_are_offered_only_where_they_change_enough(trained: dict[str, nn.Module], digits: Task) -> None:
@@ -135,6 +137,32 @@ def test_schemes_are_offered_only_where_they_change_enough(trained: dict[str, nn
     assert set(offered(nn.Sequential(nn.GRU(8, 64), nn.Linear(64, 2)))) == {"none", "fp16"}
     assert "int8_dynamic" in offered(nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 2)))
     assert "int8_dynamic" in offered(ByHand()), "most likely a product of matrices"
+
+
+def test_a_scheme_is_not_offered_without_its_package(
+    trained: dict[str, nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    assert set(offered(trained["mlp"])) == set(SCHEMES) - {"nncf_int8"}
+
+
+def test_nncf_says_nothing(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
+    """It logs to stdout, and draws bars there: the last line of a search's stdout is a document."""
+    np.save(tmp_path / "x.npy", next(iter(digits.train.inputs[:8].numpy())))
+    code = f"""
+import numpy as np
+from pathlib import Path
+from autoopt.commands.logs import quiet
+from autoopt.core.inputs import Inputs
+from autoopt.quantization import SCHEMES, Plan
+quiet()
+plan = Plan(Inputs({{"input": np.load({str(tmp_path / "x.npy")!r})}}))
+facts = SCHEMES["nncf_int8"].quantize(Path({str(exported["cnn"])!r}), Path({str(tmp_path / "q.onnx")!r}), plan)
+assert facts["calibration_inputs"] == 8
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert low_bit_layers(tmp_path / "q.onnx") > 0
 
 
 class ByHand(nn.Module):
@@ -199,3 +227,19 @@ def test_sentences_of_any_length_calibrate(method: str, sentences: Task, tmp_pat
     assert facts["calibration_inputs"] == 64, "whole batches of one shape"
     session = RUNTIMES["onnxruntime"](tmp_path / "q.onnx", 1)
     assert session(sentences.validation.inputs[:1].numpy()).shape == (1, 8)
+
+
+@pytest.mark.parametrize("runtime", sorted(RUNTIMES))
+def test_nncf_keeps_what_an_encoder_says(runtime: str, sentences: Task, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    teacher, inputs = sentences.build_teacher().eval(), sentences.validation.inputs
+    export(teacher, inputs[:2], tmp_path / "m.onnx")
+    plan = Plan(sentences.train.inputs[:64].numpy())
+    facts = SCHEMES["nncf_int8"].quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", plan)
+    assert facts["transformer"]
+    onnx.checker.check_model(onnx.load(tmp_path / "q.onnx"))
+    session = RUNTIMES[runtime](tmp_path / "q.onnx", 1)
+    with torch.no_grad():
+        wanted = np.concatenate([teacher(*inputs[i : i + 1]).numpy() for i in range(40)])
+    found = np.concatenate([session(inputs[i : i + 1].numpy()) for i in range(40)])
+    assert 0 < np.abs(found - wanted).mean() < 0.05 * np.abs(wanted).max()

@@ -16,7 +16,16 @@ from autoopt.report.outcome import Outcome
 from autoopt.report.page import note, page
 from autoopt.report.plot import front_plot
 from autoopt.report.table import table
-from autoopt.report.words import bound, early_ends, measured, measured_surely, recipe_line, time_line, verdict
+from autoopt.report.words import (
+    bound,
+    early_ends,
+    measured,
+    measured_surely,
+    recipe_line,
+    structure_line,
+    time_line,
+    verdict,
+)
 from tests.search.table import KPIS
 
 FACTS = {"accuracy": Facts("share", True, ""), "latency_p95_ms": Facts("ms", False, "")}
@@ -139,6 +148,7 @@ def test_words() -> None:
     fields = {"width": 2, "pruning_ratio": 0.5, "epochs": 3, "optimizer": "sgd", "learning_rate": 0.1}
     recipe = Recipe("cnn", "structured_taylor", "int8_static", calibration="minmax", **fields)
     assert recipe_line(recipe) == "cnn x2 · structured_taylor 0.5 · int8_static/minmax · sgd 0.1, 3 epochs"
+    assert structure_line(replace(BASELINE, runtime="openvino")) == "teacher · fp32 · openvino"
 
 
 def test_intervals_and_what_is_unstable_are_told(tmp_path: Path) -> None:
