@@ -359,7 +359,7 @@ def test_under_other_conditions_a_structure_is_measured_anew(bench: Bench, tmp_p
 def test_under_another_runtime_the_same_weights_are_measured_apart(
     digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["task=digits", "runtime=[onnxruntime,openvino]", f"outputs={tmp_path}", "runtime.blocks=3", "threads=1"]
+    words = ["task=digits", "runtime=[onnxruntime,openvino]", f"outputs={tmp_path}", "runtime.blocks=5", "threads=1"]
     settings = load_settings([*words, "runtime.calls=5"])
     assert set(_conditions(settings)["versions"]) == {"autoopt", "onnxruntime", "openvino"}
     torch.manual_seed(0)

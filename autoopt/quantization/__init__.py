@@ -111,7 +111,7 @@ SCHEMES: dict[str, Scheme] = {
         nncf_int8,
         frozenset({"Conv", "MatMul", "Gather"}),
         8,
-        ON_GRAPHS,
+        ("keep_float", "graph_optimization"),
         cautions=(NO_VNNI,),
         needs=("nncf", "openvino"),
     ),
