@@ -8,6 +8,7 @@ import numpy as np
 from optuna import Study
 
 from autoopt.champion.statistics import drop_interval, mcnemar, share_interval
+from autoopt.core.errors import TrialError
 from autoopt.core.exam import UPPER_LIMIT
 from autoopt.core.kpi import Kpi, Measurement, Measurements
 from autoopt.measurements.classes import recalls
@@ -50,7 +51,7 @@ def final_exam(
     drops = {m.name: drop_interval(m, mine, base, targets) for m in task.goal.metrics}
     judged = {**found, **{name: _judged(found[name], drop[1], rule) for name, drop in drops.items()}}
     value, baseline = found[metric.name].value, found[metric.name].baseline or 0.0
-    fresh = dict(measure_again())
+    fresh, trouble = _again(measure_again)
     broken = [name for kpi in kpis if kpi.name in judged for name in _broken(kpi, kpi.violations(judged[kpi.name]))]
     broken += [
         f"{name} in a fresh process"
@@ -58,6 +59,7 @@ def final_exam(
         if kpi.name in fresh
         for name in _broken(kpi, kpi.certain_violations(fresh[kpi.name]))
     ]
+    broken += trouble
     result = {
         "quality": metric.name,
         "value": value,
@@ -75,6 +77,14 @@ def final_exam(
     }
     study.set_user_attr(f"{EXAM}{trial}", json.loads(json.dumps(result)))
     return result
+
+
+def _again(measure: Callable[[], Measurements]) -> tuple[dict[str, Measurement], list[str]]:
+    """What it gives, and what is broken where a fresh process cannot serve the model: the next finalist is asked."""
+    try:
+        return dict(measure()), []
+    except TrialError as error:
+        return {}, [str(error)]
 
 
 def _judged(found: Measurement, largest_drop: float, rule: str) -> Measurement:

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from autoopt.champion.exam import final_exam
+from autoopt.core.errors import TrialError
 from autoopt.core.kpi import Kpi, Measurement
 from autoopt.runtimes import RUNTIMES
 from autoopt.tasks import Task
@@ -115,6 +116,21 @@ def test_speed_in_a_fresh_process_may_fail_it(digits: Task, exported: dict[str, 
     slow = take(Opener(), digits, exported, begin(tmp_path / "b"), p95=0.56)
     assert "latency_p95_ms.max_ratio in a fresh process" in slow["broken"]
     assert not slow["passed"]
+
+
+def test_a_model_that_a_fresh_process_cannot_serve_fails_and_says_why(
+    digits: Task, exported: dict[str, Path], tmp_path: Path
+) -> None:
+    def again() -> dict[str, Measurement]:
+        raise TrialError("measuring in a fresh process failed: killed")
+
+    def opened() -> tuple:
+        return Opener()(exported["mlp"]), Opener()(exported["cnn"])
+
+    result = final_exam(begin(tmp_path), 4, opened, digits, KPIS, "point", again)  # type: ignore[arg-type]
+    assert not result["passed"]
+    assert "measuring in a fresh process failed: killed" in result["broken"]
+    assert result["fresh"] == {}
 
 
 def test_a_drop_beyond_the_bound_fails_and_is_named(digits: Task, exported: dict[str, Path], tmp_path: Path) -> None:
