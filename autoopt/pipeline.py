@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from autoopt.core.errors import Interrupted, OutOfTime, foreign
-from autoopt.core.kpi import Measurements
+from autoopt.core.kpi import Measurement, Measurements
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.trial import Draft, Trial
@@ -57,6 +57,9 @@ class Bench:
 
     def runtime_of(self, recipe: Recipe) -> str:
         return recipe.runtime or str(self.conditions["runtime"])
+
+    def is_baseline(self, recipe: Recipe) -> bool:
+        return replace(recipe, runtime=None) == BASELINE and self.runtime_of(recipe) == self.runtime_of(BASELINE)
 
     def open_session(self, path: Path, recipe: Recipe = BASELINE) -> Session:
         return self.open_in(self.runtime_of(recipe), path)
@@ -128,8 +131,13 @@ def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measuremen
     for found in measure_structure(
         structure, "-".join(filter(None, choices)), conditions, bench.measures, quantized, bench.quiet
     ):
-        draft.measurements |= found
+        draft.measurements |= of_baseline(found) if bench.is_baseline(recipe) else found
         admit(draft.measurements)
+
+
+def of_baseline(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """The baseline was measured twice, beside itself: what differs is noise, and must not break a bound or meet one."""
+    return {name: m.beside_itself() for name, m in found.items()}
 
 
 def recording(draft: Draft, hooks: Hooks) -> Hooks:
@@ -165,7 +173,8 @@ def finish(draft: Draft, weights: Path, bench: Bench, folder: Path, learned: Seq
         with draft.clock("screen"):
             screen(draft, bench, folder, admit=lambda measurements: None)
     with draft.clock("measure"):
-        draft.measurements |= measure_weights(make_subject(path, weights, bench, draft.recipe), bench.measures)
+        found = measure_weights(make_subject(path, weights, bench, draft.recipe), bench.measures)
+        draft.measurements |= of_baseline(found) if bench.is_baseline(draft.recipe) else found
 
 
 def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) -> Draft:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from autoopt.core.errors import ConfigError
@@ -45,6 +45,14 @@ class Measurement:
         """Plain JSON values, for from_list; what is not known at the end is left out."""
         whole = [self.value, self.baseline, self.spread, self.interval, self.ratio_interval, self.unstable]
         return whole if self.interval or self.ratio_interval or self.unstable else whole[:3]
+
+    def beside_itself(self) -> "Measurement":
+        """With the baseline's value for its own: a ratio of 1, as uncertain as before."""
+        if self.baseline is None:
+            return self
+        low, high = self.ratio_interval or (1.0, 1.0)
+        about_one = self.ratio_interval and (1 - (high - low) / 2, 1 + (high - low) / 2)
+        return replace(self, value=self.baseline, ratio_interval=about_one)
 
     def to_dict(self) -> dict[str, Any]:
         """For a card: with its ratio, and where they were estimated with its intervals."""

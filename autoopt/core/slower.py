@@ -6,12 +6,12 @@ from autoopt.core.kpi import Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Trial
 
-LATENCY = "latency_p50_ms"
+LATENCY, WORTH_TELLING = "latency_p50_ms", 1.05
 
 
 def slower_than_float(trials: Sequence[Trial]) -> dict[int, float]:
-    """By trial number: how many times as long a median call takes as in float, > 1, where the structure was measured
-    in float, too, and the 95% intervals of the two do not touch.
+    """By trial number: how many times as long a median call takes as in float, at least WORTH_TELLING, where the
+    structure was measured in float, too, and the 95% intervals of the two do not touch.
     """
     floats = {structure: m for t in trials if _is_float(t.recipe) and (structure := _structure(t)) and (m := _timed(t))}
     found = {}
@@ -19,8 +19,9 @@ def slower_than_float(trials: Sequence[Trial]) -> dict[int, float]:
         mine, base = _timed(trial), floats.get(_structure(trial))
         if mine is None or base is None or _is_float(trial.recipe):
             continue
-        if mine.ratio_interval[0] > base.ratio_interval[1]:  # type: ignore[index]
-            found[trial.number] = (mine.ratio or 0.0) / (base.ratio or 1.0)
+        times = (mine.ratio or 0.0) / (base.ratio or 1.0)
+        if times >= WORTH_TELLING and mine.ratio_interval[0] > base.ratio_interval[1]:  # type: ignore[index]
+            found[trial.number] = times
     return found
 
 

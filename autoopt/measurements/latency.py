@@ -27,10 +27,10 @@ def latency(subject: Subject) -> dict[str, Measurement]:
     Blocks alternate: artifact, baseline, artifact, ... so that both meet the same noise. A percentile is taken in each
     block and the lowest tenth of the blocks reported: other work on the machine must spoil nine in ten to move the
     number. The 95% intervals of the value and of the ratio are Student's over groups of neighbouring blocks (batch
-    means: Conway 1963, doi:10.1287/mnsc.10.1.47): a bootstrap over single blocks held its long-run value in one case of
-    two (experiments/noise). Where half the ratio's interval is more than `options.max_spread` of the ratio, all is
-    taken again, `options.attempts` times at most, and the steadiest kept: what is above the limit even then is
-    `unstable`.
+    means: Conway 1963, doi:10.1287/mnsc.10.1.47), wider by DRIFT: a bootstrap over single blocks held the long-run
+    value in half of the cases at most (experiments/noise). Where half the ratio's interval is more than
+    `options.max_spread` of the ratio, all is taken again, `options.attempts` times at most, and the steadiest kept:
+    what is above the limit even then is `unstable`.
     """
     subject = replace(subject, inputs=mixed(subject.inputs, subject.options.calls * subject.options.batch))
     subject = replace(subject, options=replace(subject.options, blocks=_affordable(subject)))

@@ -2,18 +2,22 @@
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.report.outcome import Outcome
 from autoopt.report.words import (
+    UNSTABLE,
     UNSTABLE_MEANS,
     bounds,
     early_ends,
     losses,
     measured_surely,
+    number,
+    objectives,
     recipe_line,
     slower_line,
     unsteady,
@@ -46,7 +50,8 @@ def page(outcome: Outcome, plot: Path) -> str:
     parts = [
         f"<h1>{html.escape(outcome.study)}</h1>",
         f'<p class="verdict">{html.escape(verdict(outcome))}</p>',
-        f"<p>Bounds: {html.escape(bounds(outcome.kpis))}. {summary}; hypervolume {standing.hypervolume:.4g}.</p>",
+        f"<p>Objectives: {objectives(outcome.kpis)}. Bounds: {html.escape(bounds(outcome.kpis))}.</p>",
+        f"<p>{summary}; hypervolume {standing.hypervolume:.4g}.</p>",
         f'<p><img alt="trials over the objectives" src="data:image/png;base64,{picture}"></p>',
         "<h2>Trials</h2>",
         f"<p>In brackets: ratio to the baseline, its 95% interval. {UNSTABLE_MEANS if unsteady(outcome) else ''}</p>",
@@ -120,7 +125,20 @@ def _exam(outcome: Outcome) -> str:
         f"<h3>{html.escape(title)}</h3><table>{''.join(_row(cells) for cells in rows)}</table>"
         for title, rows in losses(outcome.test).items()
     ]
-    return f"<h2>The champion on the test split</h2>{''.join(tables)}"
+    rows = [["measured again", "value", "ratio", "95%"], *_fresh(outcome.test)]
+    tables.append(f"<h3>In a fresh process</h3><table>{''.join(map(_row, rows))}</table>")
+    return f"<h2>The champion's final exam</h2>{''.join(tables)}"
+
+
+def _fresh(test: Mapping[str, Any]) -> list[list[str]]:
+    """Name, value, ratio and the ratio's interval of what was measured in a fresh process."""
+    found = []
+    for name, measured in test.get("fresh", {}).items():
+        interval = "{:.3g} to {:.3g}".format(*measured["ratio_95"]) if measured.get("ratio_95") else ""
+        ratio = "" if measured["ratio"] is None else f"{measured['ratio']:.3g}x"
+        unstable = UNSTABLE if measured.get("unstable") else ""
+        found.append([name, number(measured["value"]) + unstable, ratio, interval])
+    return found
 
 
 def _row(cells: Sequence[str]) -> str:

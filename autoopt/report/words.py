@@ -14,9 +14,14 @@ from autoopt.report.outcome import Outcome
 
 UNSTABLE = " ~"
 """Behind a value that other work on the machine kept unsteady; UNSTABLE_MEANS it."""
-UNSTABLE_MEANS = "~ unstable: its spread stayed above runtime.max_spread, and it breaks a bound only by more than that"
+UNSTABLE_MEANS = (
+    "~ unstable: half of its ratio's 95% interval stayed above runtime.max_spread; "
+    "it breaks a bound only by more than its spread"
+)
 
 
+SHARES = ("accuracy", "macro_f1")
+"""Metrics that are told in percent and points."""
 WORST = 5
 """So many classes and slices are told of, those that lost most."""
 
@@ -94,6 +99,10 @@ def bound(kpi: Kpi) -> str:
     return f"{kpi.name} " + " and ".join(phrases[kind].format(f"{value:g}") for kind, value in kpi.bounds().items())
 
 
+def objectives(kpis: tuple[Kpi, ...]) -> str:
+    return ", ".join(kpi.name for kpi in kpis if kpi.objective)
+
+
 def bounds(kpis: tuple[Kpi, ...]) -> str:
     return "; ".join(bound(kpi) for kpi in kpis if kpi.bounds())
 
@@ -123,7 +132,9 @@ def _nothing_complete(outcome: Outcome) -> str:
         return "No trial beyond the baseline is complete yet."
     last = outcome.standing.trials[-1]
     obstacles = [*_broken_bounds(outcome), *_bars(outcome)] or [f"the last was trial {last.number}: {last.reason}"]
-    return f"No trial beyond the baseline came to its end: {ends}. {'; '.join(obstacles)}."
+    trained = any(trial.recipe.is_trained for trial in outcome.standing.trials)
+    more = "" if trained else " Nothing was trained yet: type a larger budget.trials or budget.hours."
+    return f"No trial beyond the baseline came to its end: {ends}. {'; '.join(obstacles)}.{more}"
 
 
 def _broken_bounds(outcome: Outcome) -> list[str]:
@@ -195,7 +206,7 @@ def _failure(outcome: Outcome, trial: Trial) -> str:
 
 def _scores(test: Mapping[str, Any]) -> str:
     """The quality of both on the test split, and the interval of the drop: a share in percent and points."""
-    scale, percent, unit = (100, "%", " points") if test["quality"] == "accuracy" else (1, "", "")
+    scale, percent, unit = (100, "%", " points") if test["quality"] in SHARES else (1, "", "")
     low, high = (scale * limit for limit in test["drop_95"])
     scores = f"{scale * test['value']:.2f}{percent} against the baseline's {scale * test['baseline']:.2f}{percent}"
     return f"{test['quality']} {scores}, a drop of {scale * test['drop']:.2f}{unit} (95%: {low:.2f} to {high:.2f})"
@@ -204,7 +215,7 @@ def _scores(test: Mapping[str, Any]) -> str:
 def losses(test: Mapping[str, Any]) -> dict[str, list[list[str]]]:
     """By title, a table of an exam with its head: the classes that lost recall, and slices, the worst losses first."""
     lost = [row for row in test.get("classes", []) if row["recall"] < row["baseline"]]
-    share = test.get("quality") in ("accuracy", "macro_f1")
+    share = test.get("quality") in SHARES
     found = {
         "Classes that lost most": [_loss(row["class"], row["recall"], row, True) for row in lost[:WORST]],
         "Slices": [_loss(row["slice"], row["value"], row, share) for row in test.get("slices", [])[:WORST]],

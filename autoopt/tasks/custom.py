@@ -90,6 +90,11 @@ def from_user(user: UserTask) -> Task:
 
 
 def _sliced(name: str, split: Split, slices: Mapping[str, Sequence[Any]]) -> Split:
+    if not isinstance(slices, Mapping):
+        raise ConfigError(
+            f"Task(slices=...) is a {type(slices).__name__}: {{'validation': [...], 'test': [...]}} is allowed, "
+            "with an entry for each row"
+        )
     if not slices:
         return split
     if name not in slices or len(slices[name]) != len(split):

@@ -158,6 +158,12 @@ def test_an_unstable_value_breaks_a_bound_only_by_more_than_its_spread() -> None
     assert kpi.violations(Measurement(6.5, 10.0, 1.0, unstable=True)) == pytest.approx({"max_ratio": 0.1})
 
 
+def test_the_baseline_beside_itself_has_a_ratio_of_one() -> None:
+    noisy = Measurement(0.95, 1.0, 0.05, (0.9, 1.0), (0.9, 1.0)).beside_itself()
+    assert (noisy.value, noisy.ratio, noisy.ratio_interval) == (1.0, 1.0, (0.95, 1.05))
+    assert Measurement(0.3).beside_itself() == Measurement(0.3)
+
+
 @pytest.mark.parametrize(
     "measured",
     [Measurement(1.0), Measurement(1.0, 2.0, 0.5), Measurement(1.0, 2.0, 0.5, (0.9, 1.1), (0.4, 0.6), True)],

@@ -176,7 +176,10 @@ def test_what_lies_beneath_the_exam_is_told(good: Outcome, tmp_path: Path) -> No
     slices = [{"slice": "mail", "rows": 60, "value": 0.85, "baseline": 0.9}]
     picture = tmp_path / "front.png"
     picture.write_bytes(b"")
-    told = replace(good, exams={1: {**PASSED, "classes": rows, "slices": slices}})
+    fresh = {"latency_p95_ms_batch_8": {"value": 1.5, "ratio": 0.25, "ratio_95": [0.2, 0.3], "unstable": True}}
+    told = replace(good, exams={1: {**PASSED, "classes": rows, "slices": slices, "fresh": fresh}})
+    cells = "<td>latency_p95_ms_batch_8</td><td>1.5 ~</td><td>0.25x</td><td>0.2 to 0.3</td>"
+    assert cells in page(told, picture)
     assert "boot &lt;a&gt;</td><td>80.0%</td><td>against 90.0%</td><td>of 40 rows" in page(told, picture)
     assert "scarf" not in page(told, picture)
     assert "Classes that lost most: boot <a> 80.0% against 90.0% of 40 rows" in note(told)
@@ -236,7 +239,8 @@ def test_the_verdict_covers_every_case(good: Outcome, infeasible: Outcome) -> No
     ]
     assert verdict(outcome(trial(0, 0.95, 2.0), FAILURE, *broken, exams={})) == (
         "No trial beyond the baseline came to its end: 1 failed, 2 screened by its structure. "
-        "kpis.latency_p95_ms.max_ratio=0.5 stopped 2, the nearest at 0.6x (trial 5, cnn x2 · fp32)."
+        "kpis.latency_p95_ms.max_ratio=0.5 stopped 2, the nearest at 0.6x (trial 5, cnn x2 · fp32). "
+        "Nothing was trained yet: type a larger budget.trials or budget.hours."
     )
     no_better = outcome(trial(0, 0.95, 0.9), trial(1, 0.94, 0.95))
     assert verdict(no_better).endswith("none beats the baseline on any objective: no champion.")

@@ -255,6 +255,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "metric": ({"metric": "f1"}, "accuracy, macro_f1, r2, or a function is allowed"),
     "f1 of numbers": ({"kind": "regression", "metric": "macro_f1"}, r"metric='macro_f1'\) is of classes"),
     "slices": ({"slices": {"test": ["a"]}}, "has nothing for validation, but test: one for each of the"),
+    "slices of another kind": ({"slices": ["a"]}, r"is a list: \{'validation': \[...\], 'test': \[...\]\} is allowed"),
     "too few slices": ({"slices": {"validation": ["a"], "test": ["a"]}}, "has 1 entries: one for each of the"),
     "data": ({"train": 7}, "the train split cannot be read"),
 }
