@@ -161,7 +161,7 @@ def test_intervals_and_what_is_unstable_are_told(tmp_path: Path) -> None:
     evaluation = Evaluation({"accuracy": Measurement(0.94, 0.95), "latency_p95_ms": shaky})
     best = replace(trial(1, 0.94, 0.2), evaluation=evaluation)
     at = outcome(trial(0, 0.95, 2.0), best)
-    assert "~ unstable: its spread stayed above" in rendered(at)
+    assert "~ unstable: half of its ratio" in rendered(at)
     picture = tmp_path / "front.png"
     picture.write_bytes(b"")
     assert "~ unstable" in page(at, picture)
