@@ -104,6 +104,8 @@ def make_up_siblings(trial: Trial, recipes: Sequence[Recipe], bench: Bench, fold
     weights, evaluation = weights_path(folder, trial.recipe), trial.evaluation
     if evaluation is None or not weights.is_file() or not is_template(bench.structures / evaluation.facts["structure"]):
         return
+    if "parity_argmax" not in evaluation.facts:
+        return  # the export said something else than the module
     inherited = {key: evaluation.facts[key] for key in ("structure", "exporter", "parity_max_abs", "parity_argmax")}
     for recipe in recipes:
         sibling = Draft(recipe, curve=list(evaluation.curve), facts=dict(inherited))

@@ -11,8 +11,9 @@ from autoopt.champion.statistics import drop_interval, mcnemar, share_interval
 from autoopt.core.errors import TrialError
 from autoopt.core.exam import UPPER_LIMIT
 from autoopt.core.kpi import Kpi, Measurement, Measurements
+from autoopt.measurements import OF_QUALITY
 from autoopt.measurements.classes import recalls
-from autoopt.measurements.quality import places, predict, scores
+from autoopt.measurements.quality import FEWEST_ROWS, places, predict, scores
 from autoopt.runtimes import Session
 from autoopt.tasks import Task
 from autoopt.tasks.goal import CLASSIFICATION
@@ -53,6 +54,8 @@ def final_exam(
     value, baseline = found[metric.name].value, found[metric.name].baseline or 0.0
     fresh, trouble = _again(measure_again)
     broken = [name for kpi in kpis if kpi.name in judged for name in _broken(kpi, kpi.violations(judged[kpi.name]))]
+    unknown = [kpi.name for kpi in kpis if kpi.name in OF_QUALITY and kpi.name not in judged and kpi.bounds()]
+    broken += [f"{name} is not known on the test split" for name in unknown]
     broken += [
         f"{name} in a fresh process"
         for kpi in kpis
@@ -109,7 +112,7 @@ def _of_classes(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: T
 
 
 def _by_slice(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: Task) -> list[dict[str, Any]]:
-    """The task's metric of both in each slice, the one that lost most first."""
+    """The task's metric of both in each slice of FEWEST_ROWS, the one that lost most first."""
     score = task.goal.metric.score
     table = [
         {
@@ -119,6 +122,7 @@ def _by_slice(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: Tas
             "baseline": float(score(base[rows], targets[rows])),
         }
         for name, rows in places(task.test.slices).items()
+        if len(rows) >= FEWEST_ROWS
     ]
     return sorted(table, key=lambda row: row["value"] - row["baseline"])
 

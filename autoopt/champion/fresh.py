@@ -20,7 +20,7 @@ from autoopt.measurements.process import run_fresh
 from autoopt.measurements.throughput import throughput
 from autoopt.runtimes import RUNTIMES
 
-FEWEST_CALLS = 5  # a block: those of many inputs take long
+FEWEST_CALLS = 20  # a block: those of many inputs take long
 ROWS, LENGTHS, SEQUENCES = "row ", "lengths", "sequences"
 
 

@@ -53,9 +53,9 @@ def check(settings: Settings, task: Task) -> None:
             raise ConfigError(f"space.student={student!r} does not fit task {task.name}. Allowed: {allowed}")
     metric, known = task.goal.metric.name, [metric.name for metric in task.goal.metrics]
     for kpi in settings.kpis:
-        if kpi.name == "worst_slice" and not large_slices(task.validation.slices):
+        if kpi.name == "worst_slice" and not all(large_slices(split.slices) for split in (task.validation, task.test)):
             raise ConfigError(
-                f"kpis.worst_slice: task {task.name} has no slice of {FEWEST_ROWS} or more validation rows: "
+                f"kpis.worst_slice: task {task.name} has no slice of {FEWEST_ROWS} or more rows in each split: "
                 "type task.slice=COLUMN (task=text_classification), or give Task(slices=...)"
             )
         if kpi.name in OF_CLASSES and kpi.name not in QUALITIES and task.goal.kind != CLASSIFICATION:

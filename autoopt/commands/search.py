@@ -78,7 +78,8 @@ def run(settings: Settings, task: Task) -> int:
         if study.trials:
             there = sum(trial.state.is_finished() for trial in study.trials)
             display.say(f"going on after {there} trials that are there already")
-        bench = make_bench(settings, task, teacher, weights, quiet)
+        with quiet.working():
+            bench = make_bench(settings, task, teacher, weights, quiet)
         view = _open_view(settings, study, display)
         watch = Watch(
             display.on_start, partial(_keep, bench, settings, work), partial(_on_end, settings, display, view)
@@ -113,7 +114,8 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any) 
     """Champion, report, MLflow's last word, and what the terminal says."""
     front = read_outcome(settings, study, settings.kpis).standing.front
     if front:
-        crown(settings.folder, study, front, bench, settings.kpis, settings.exam)
+        with bench.quiet.working():
+            crown(settings.folder, study, front, bench, settings.kpis, settings.exam)
     outcome = read_outcome(settings, study, settings.kpis)
     files = [*write_report(outcome), settings.folder / "config.yaml"]
     hints = []

@@ -52,7 +52,9 @@ class Measurement:
             return self
         low, high = self.ratio_interval or (1.0, 1.0)
         about_one = self.ratio_interval and (1 - (high - low) / 2, 1 + (high - low) / 2)
-        return replace(self, value=self.baseline, ratio_interval=about_one)
+        shift = self.baseline - self.value
+        around = self.interval and (self.interval[0] + shift, self.interval[1] + shift)
+        return replace(self, value=self.baseline, interval=around, ratio_interval=about_one)
 
     def to_dict(self) -> dict[str, Any]:
         """For a card: with its ratio, and where they were estimated with its intervals."""

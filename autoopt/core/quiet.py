@@ -28,6 +28,7 @@ class QuietMachine:
         folder = folder or Path(tempfile.gettempdir()) / f"autoopt-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
         self._turn, self._room = _open(folder / "turn.lock"), _open(folder / "room.lock")
         self._working = False
+        self._given_up: set[int | None] = set()
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -52,8 +53,8 @@ class QuietMachine:
         was_working = self._working
         self._leave()
         try:
-            _wait(self._turn, exclusive=True)
-            _wait(self._room, exclusive=True)
+            self._wait(self._turn, exclusive=True)
+            self._wait(self._room, exclusive=True)
             yield
         finally:
             _unlock(self._room)
@@ -62,14 +63,28 @@ class QuietMachine:
                 self._enter()
 
     def _enter(self) -> None:
-        _wait(self._turn, exclusive=False)
-        _wait(self._room, exclusive=False)
+        self._wait(self._turn, exclusive=False)
+        self._wait(self._room, exclusive=False)
         _unlock(self._turn)
         self._working = True
 
     def _leave(self) -> None:
         _unlock(self._room)
         self._working = False
+
+    def _wait(self, file: int | None, *, exclusive: bool) -> None:
+        """Until the lock is there, or LONGEST_S are over: then it goes on without, and does not wait for that lock
+        again before it has found it free.
+        """
+        end = time.monotonic() + (0.0 if file in self._given_up else LONGEST_S)
+        while not _try(file, exclusive=exclusive):
+            if time.monotonic() > end:
+                if file not in self._given_up:
+                    log.warning("another process kept the machine for %g s: going on, timings may be noisy", LONGEST_S)
+                self._given_up.add(file)
+                return
+            time.sleep(POLL_S)
+        self._given_up.discard(file)
 
 
 def _open(path: Path) -> int | None:
@@ -80,16 +95,6 @@ def _open(path: Path) -> int | None:
     except OSError as error:
         log.warning("%s cannot be locked (%s): other processes do not wait while this one measures", path, error)
         return None
-
-
-def _wait(file: int | None, *, exclusive: bool) -> None:
-    """Until the lock is there, or LONGEST_S are over: then it goes on without."""
-    end = time.monotonic() + LONGEST_S
-    while not _try(file, exclusive=exclusive):
-        if time.monotonic() > end:
-            log.warning("another process has kept the machine for %g s: going on, timings may be noisy", LONGEST_S)
-            return
-        time.sleep(POLL_S)
 
 
 def _try(file: int | None, *, exclusive: bool) -> bool:

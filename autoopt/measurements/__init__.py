@@ -1,8 +1,8 @@
 """Measurements: numbers with a name and a unit, taken from an artifact on a runtime, beside the baseline's.
 
-A member is `(Subject) -> {name: Measurement}`; one function may give several names, and quality gives the one that is
-the task's metric. FACTS holds the unit and
-direction of each, and whether the structure alone decides it (then it is taken once a structure, before training).
+A member is `(Subject) -> {name: Measurement}`; one function may give several names, and quality gives those that are
+the task's metrics. FACTS holds the unit and direction of each, and whether the structure alone decides it (then it is
+taken once a structure, before training).
 Add one = one file (or function), one line here, its name in conf/kpis where it is to decide.
 """
 
@@ -17,7 +17,7 @@ from autoopt.measurements.size import size
 from autoopt.measurements.subject import Options, Subject
 from autoopt.measurements.throughput import throughput
 
-__all__ = ["FACTS", "MEASURES", "OF_CLASSES", "Measure", "Options", "Subject", "wanted"]
+__all__ = ["FACTS", "MEASURES", "OF_CLASSES", "OF_QUALITY", "Measure", "Options", "Subject", "wanted"]
 
 
 @dataclass(frozen=True)
@@ -103,5 +103,8 @@ def wanted(kpis: Iterable[Kpi]) -> frozenset[str]:
 
 OF_CLASSES = ("accuracy", "macro_f1", "worst_class_recall", "agreement", "calibration_error")
 """Measurements that numbers as targets do not have."""
+
+OF_QUALITY = frozenset(MEASURES["quality"].facts)
+"""Measurements that the final exam takes on the test split."""
 
 FACTS: dict[str, Facts] = {name: facts for measure in MEASURES.values() for name, facts in measure.facts.items()}

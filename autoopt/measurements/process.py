@@ -8,11 +8,17 @@ from typing import Any
 
 from autoopt.core.errors import TrialError
 
+LONGEST_S = 1800.0
+
 
 def run_fresh(*words: str) -> Any:
     """What `python WORDS` prints as JSON on its last line. Raises TrialError with its last words where it fails."""
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
+    command = [sys.executable, *words]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST_S)
+    except subprocess.TimeoutExpired as error:
+        raise TrialError(f"measuring in a fresh process took more than {LONGEST_S:g} s") from error
     if done.returncode:
         reason = ([line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"])[-1]
         raise TrialError(f"measuring in a fresh process failed: {reason[:500]}")

@@ -15,8 +15,8 @@ Run = Callable[[Inputs], np.ndarray]
 @dataclass(frozen=True)
 class Options:
     """Latency: `blocks` blocks of `calls` calls with `batch` inputs each, artifact and baseline in turn, `attempts`
-    times at most, until the spread is at most `max_spread` of the value. Throughput: `clients` threads, `slices` slices
-    of `slice_s` seconds each, in turn too.
+    times at most, until half of the ratio's interval is at most `max_spread` of it. Throughput: `clients` threads,
+    `slices` slices of `slice_s` seconds each, in turn too.
     """
 
     blocks: int = 20
@@ -33,7 +33,7 @@ class Options:
 
     @property
     def has_p99(self) -> bool:
-        """Whether the calls are enough for a 99th percentile: one above it in each block, ten in all."""
+        """Whether the calls are enough for a 99th percentile: one above it in each block."""
         return self.calls >= 100 and self.blocks >= 10
 
 

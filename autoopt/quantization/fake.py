@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.utils.hooks import RemovableHandle
 
 MOMENTUM = 0.01  # of the moving average of activation ranges: torch's own default
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -40,8 +41,9 @@ def fake_quantize(model: nn.Module, steps: int) -> list[str]:
     """
     layers = {name: layer for name, layer in model.named_modules() if type(layer) in KINDS}
     for layer in layers.values():
-        layer.add_module("input_range", InputRange())
-        layer.register_forward_pre_hook(_round_input)
+        span = InputRange()
+        layer.add_module("input_range", span)
+        span.handle = layer.register_forward_pre_hook(_round_input)
         parametrize.register_parametrization(layer, "weight", RoundedWeight(steps))
     return list(layers)
 
@@ -54,10 +56,11 @@ def bake(model: nn.Module, names: list[str]) -> tuple[Learned, ...]:
     for name in names:
         layer = model.get_submodule(name)
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-        layer._forward_pre_hooks.clear()
         span = layer.input_range
         del layer.input_range
         assert isinstance(span, InputRange)
+        assert span.handle is not None
+        span.handle.remove()
         if span.seen:
             weight = layer.weight
             assert isinstance(weight, Tensor)
@@ -80,6 +83,8 @@ class InputRange(nn.Module):
     low: Tensor
     high: Tensor
     seen: Tensor
+    handle: RemovableHandle | None = None
+    """Of the hook that calls it."""
 
     def __init__(self) -> None:
         super().__init__()

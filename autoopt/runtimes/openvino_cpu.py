@@ -16,7 +16,7 @@ from autoopt.core.packages import import_unreported
 def open_openvino(path: Path, threads: int) -> Callable[[Inputs], np.ndarray]:
     """`threads` >= 1 work on one call, none of them pinned to a core. Calls of several threads run side by side, as
     many as there are cores for, each on a copy of the model, which is compiled when it is first needed: streams, its
-    own way to do so, cost 20 us a call.
+    own way to do so, cost more a call.
 
     Arithmetic is float32, as in onnxruntime: where the CPU has bfloat16, OpenVINO would take that, and be off by more
     than parity allows. Raises TrialError where it cannot load the model, such as for an operator that it lacks.
@@ -54,6 +54,8 @@ def open_openvino(path: Path, threads: int) -> Callable[[Inputs], np.ndarray]:
                     request.set_tensor(name, openvino.Tensor(array, shared_memory=array.flags.writeable))
                 request.infer()
                 return request.get_output_tensor(0).data.copy()  # type: ignore[no-any-return]
+            except RuntimeError as error:  # it prepares its kernels for each shape when it meets it
+                raise TrialError(f"openvino cannot serve the model: {one_line(error, 300)}") from error
             finally:
                 idle.append(request)
 

@@ -196,7 +196,7 @@ def _goal(user: UserTask) -> Goal:
     if user.kind not in KINDS:
         raise ConfigError(f"Task(kind={user.kind!r}): {' or '.join(KINDS)} is allowed")
     default = NUMBERS if user.kind == REGRESSION else CLASSES
-    if user.metric is None:
+    if user.metric in (None, default.metric.name):
         return replace(default, loss=user.loss)
     if callable(user.metric):
         return Goal(user.kind, Metric(CUSTOM, user.metric), user.loss)

@@ -87,9 +87,21 @@ def test_two_do_not_measure_at_once_and_work_goes_on_within(tmp_path: Path) -> N
 
 def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     monkeypatch.setattr(quiet, "LONGEST_S", 0.1)
-    with QuietMachine(tmp_path).working(), QuietMachine(tmp_path).measuring():  # the first takes no step
+    mine, other = QuietMachine(tmp_path), QuietMachine(tmp_path)
+    with other.working():  # and takes no step
+        for _ in range(2):
+            began = time.monotonic()
+            with mine.measuring():
+                waited = time.monotonic() - began
+    assert waited < 0.05, "it has given up on that one"
+    assert caplog.text.count("going on, timings may be noisy") == 1
+    with mine.measuring():
         pass
-    assert "going on, timings may be noisy" in caplog.text
+    with other.measuring(), mine.working():
+        began = time.monotonic()
+        for _ in range(5):
+            mine.step()
+        assert time.monotonic() - began < 0.1
 
 
 def test_without_a_place_for_the_locks_nobody_waits(tmp_path: Path, caplog) -> None:

@@ -265,7 +265,7 @@ def test_the_interval_holds_the_value_nine_times_in_ten() -> None:
     def blocks() -> tuple[np.ndarray, np.ndarray]:
         return truth * drifting(), drifting()
 
-    found = [estimate(*blocks(), max_spread=0.1) for _ in range(200)]
+    found = [estimate(*blocks(), max_spread=0.1) for _ in range(1000)]
     held = [low <= truth <= high for low, high in (m.ratio_interval for m in found)]
     assert np.mean(held) >= 0.9
     assert np.mean([(high - low) / truth for low, high in (m.ratio_interval for m in found)]) < 0.1
