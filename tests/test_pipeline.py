@@ -44,9 +44,12 @@ TAKEN = {name for measure in MEASURES.values() if not measure.dear for name in m
 }
 
 
+QUICK = ["runtime.blocks=5", "runtime.calls=5", "runtime.attempts=1"]
+
+
 @pytest.fixture
 def bench(digits: Task, tmp_path: Path) -> Bench:
-    settings = load_settings(["task=digits", f"outputs={tmp_path}", "runtime.blocks=5", "runtime.calls=5", "threads=1"])
+    settings = load_settings(["task=digits", f"outputs={tmp_path}", *QUICK, "threads=1"])
     torch.manual_seed(0)
     return make_bench(settings, digits, digits.build_teacher().eval(), "untrained")
 
@@ -62,7 +65,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("recipe", TEXTS, ids=lambda recipe: f"{recipe.student}-{recipe.pruning}")
 def test_sentences_run_the_whole_way(recipe: Recipe, sentences: Task, tmp_path: Path) -> None:
-    words = ["task=intents", f"outputs={tmp_path}", "runtime.blocks=5", "runtime.calls=5", "threads=1"]
+    words = ["task=intents", f"outputs={tmp_path}", *QUICK, "threads=1"]
     torch.manual_seed(0)
     bench = make_bench(load_settings(words), sentences, sentences.build_teacher().eval(), "untrained")
     draft = Draft(recipe)
@@ -359,7 +362,7 @@ def test_under_other_conditions_a_structure_is_measured_anew(bench: Bench, tmp_p
 def test_under_another_runtime_the_same_weights_are_measured_apart(
     digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["task=digits", "runtime=[onnxruntime,openvino]", f"outputs={tmp_path}", "runtime.blocks=5", "threads=1"]
+    words = ["task=digits", "runtime=[onnxruntime,openvino]", f"outputs={tmp_path}", *QUICK, "threads=1"]
     settings = load_settings([*words, "runtime.calls=5"])
     assert set(_conditions(settings)["versions"]) == {"autoopt", "onnxruntime", "openvino"}
     torch.manual_seed(0)
