@@ -37,11 +37,12 @@ def quantize(
     """Write the quantized model, calibrated on so many inputs; returns what the scheme chose for this CPU. `damage`:
     of the layers, the worst first, of which the recipe leaves some in float.
     """
-    chosen = task.train.inputs[spread(len(task.train), inputs)].numpy()
+    chosen, scheme = task.train.inputs[spread(len(task.train), inputs)].numpy(), SCHEMES[recipe.quantization]
     with foreign(recipe.quantization), optimized(source, recipe.graph_optimization) as graph:
-        kept = most_damaged(damage or {}, weights_by_layer(graph), recipe.float_layers) if recipe.float_layers else ()
-        plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float, kept, learned)
-        found = SCHEMES[recipe.quantization].quantize(graph, target, plan)
+        layers = weights_by_layer(graph, scheme.changes) if recipe.float_layers else {}
+        kept = most_damaged(damage or {}, layers, recipe.float_layers) if recipe.float_layers else ()
+        plan = Plan(chosen, recipe.calibration, recipe.operators, recipe.keep_float, kept, learned, scheme.changes)
+        found = scheme.quantize(graph, target, plan)
     if recipe.quantization != "none" and not has_low_bits(target):
         raise TrialError(f"{recipe.quantization} changes nothing in this model")
     return found
@@ -58,13 +59,13 @@ def rank(
 
     def made() -> dict[str, float]:
         assert weights is not None
-        plan = Plan(task.train.inputs[spread(len(task.train), RANKING_INPUTS)].numpy())
+        plan = Plan(task.train.inputs[spread(len(task.train), RANKING_INPUTS)].numpy(), kinds=scheme.changes)
         with foreign(f"ranking the layers for {recipe.quantization}"), optimized(weights, level) as graph:
-            return damage_by_layer(graph, plan, SCHEMES[recipe.quantization].quantize)
+            return damage_by_layer(graph, plan, scheme.quantize)
 
-    level = recipe.graph_optimization
-    scheme = "-".join(filter(None, (recipe.quantization, level)))
-    return ranking(structure, scheme, conditions, made if weights else None)
+    scheme, level = SCHEMES[recipe.quantization], recipe.graph_optimization
+    name = "-".join(filter(None, (recipe.quantization, level)))
+    return ranking(structure, name, conditions, made if weights else None)
 
 
 def in_words(float_layers: int | None, damage: Mapping[str, float]) -> str | None:

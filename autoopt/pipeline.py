@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from autoopt.core.errors import Interrupted, OutOfTime, foreign
-from autoopt.core.kpi import Measurement, Measurements
+from autoopt.core.kpi import Measurements
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.trial import Draft, Trial
 from autoopt.low_bits import in_words, quantize, rank, spread
 from autoopt.measurements import Options, Subject
+from autoopt.measurements.drift import Drift
 from autoopt.pruning import METHODS, Pruned
 from autoopt.quantization import SCHEMES, Learned
 from autoopt.runtimes import Session
@@ -54,12 +55,19 @@ class Bench:
     structures: Path
     """Where exported and measured structures are kept."""
     quiet: QuietMachine
+    drift: Drift
 
     def runtime_of(self, recipe: Recipe) -> str:
         return recipe.runtime or str(self.conditions["runtime"])
 
     def is_baseline(self, recipe: Recipe) -> bool:
         return replace(recipe, runtime=None) == BASELINE and self.runtime_of(recipe) == self.runtime_of(BASELINE)
+
+    def compared(self, recipe: Recipe, found: Measurements) -> Measurements:
+        """The baseline was measured twice, beside itself: what differs is noise, and must not break a bound or meet
+        one.
+        """
+        return {name: m.beside_itself() for name, m in found.items()} if self.is_baseline(recipe) else found
 
     def open_session(self, path: Path, recipe: Recipe = BASELINE) -> Session:
         return self.open_in(self.runtime_of(recipe), path)
@@ -133,13 +141,8 @@ def screen(draft: Draft, bench: Bench, folder: Path, admit: Callable[[Measuremen
     for found in measure_structure(
         structure, "-".join(filter(None, choices)), conditions, bench.measures, quantized, bench.quiet
     ):
-        draft.measurements |= of_baseline(found) if bench.is_baseline(recipe) else found
+        draft.measurements |= bench.compared(recipe, found)
         admit(draft.measurements)
-
-
-def of_baseline(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
-    """The baseline was measured twice, beside itself: what differs is noise, and must not break a bound or meet one."""
-    return {name: m.beside_itself() for name, m in found.items()}
 
 
 def recording(draft: Draft, hooks: Hooks) -> Hooks:
@@ -176,7 +179,7 @@ def finish(draft: Draft, weights: Path, bench: Bench, folder: Path, learned: Seq
             screen(draft, bench, folder, admit=lambda measurements: None)
     with draft.clock("measure"):
         found = measure_weights(make_subject(path, weights, bench, draft.recipe), bench.measures)
-        draft.measurements |= of_baseline(found) if bench.is_baseline(draft.recipe) else found
+        draft.measurements |= bench.compared(draft.recipe, found)
 
 
 def finish_sibling(sibling: Draft, weights: Path, bench: Bench, folder: Path) -> Draft:
@@ -247,6 +250,7 @@ def make_subject(path: Path, float_path: Path, bench: Bench, recipe: Recipe = BA
         slices=bench.task.validation.slices,
         baseline_outputs=bench.baseline_outputs,
         options=bench.measuring,
+        drift=bench.drift,
         threads=bench.conditions["threads"],
         runtime=bench.runtime_of(recipe),
         baseline_runtime=bench.runtime_of(BASELINE),

@@ -15,6 +15,7 @@ from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
 from autoopt.measurements import Options, Subject
 from autoopt.measurements.cold_start import cold_start
+from autoopt.measurements.drift import Drift
 from autoopt.measurements.latency import latency
 from autoopt.measurements.process import run_fresh
 from autoopt.measurements.throughput import throughput
@@ -35,6 +36,7 @@ class Order:
     baseline_runtime: str
     threads: int
     options: Mapping[str, Any]
+    drift: float
     clients: Sequence[int]
     batch_sizes: Sequence[int]
 
@@ -48,10 +50,11 @@ def measure_fresh(
     baseline_runtime: str,
     threads: int,
     options: Options,
+    drift: float,
     rules: ExamRules,
 ) -> dict[str, Measurement]:
     """Latency, throughput and cold start of a model beside the baseline, on numpy `inputs`; by the rules with several
-    numbers of clients and inputs a call, too.
+    numbers of clients and inputs a call, too. `drift`: see Drift.share.
 
     Raises TrialError where the process does not come to its end.
     """
@@ -66,6 +69,7 @@ def measure_fresh(
             baseline_runtime,
             threads,
             asdict(options),
+            drift,
             rules.clients,
             rules.batch_sizes,
         )
@@ -89,6 +93,7 @@ def main(order: Order) -> None:
         metrics=(),
         baseline_outputs=np.zeros((len(inputs), 1)),
         options=Options(**order.options),
+        drift=Drift(order.drift),
         threads=order.threads,
         runtime=order.runtime,
         baseline_runtime=order.baseline_runtime,
@@ -102,7 +107,8 @@ def main(order: Order) -> None:
         found |= {f"{name}_{clients}_clients": loads[clients][name] for name in ("throughput_qps", "load_p95_ms")}
     for batch in order.batch_sizes:
         calls = max(FEWEST_CALLS, subject.options.calls // batch)
-        timed = latency(replace(subject, options=replace(subject.options, batch=batch, calls=calls)))
+        options = replace(subject.options, batch=batch, calls=calls)
+        timed = latency(replace(subject, options=options, drift=Drift(order.drift)))  # other calls drift by themselves
         found |= {f"{name}_batch_{batch}": measured for name, measured in timed.items()}
     print(json.dumps({name: measured.to_list() for name, measured in found.items()}))
 

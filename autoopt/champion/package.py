@@ -49,6 +49,7 @@ def _measure_again(bench: Bench, model: Path, recipe: Recipe, rules: ExamRules) 
             baseline_runtime=bench.runtime_of(BASELINE),
             threads=bench.conditions["threads"],
             options=bench.measuring,
+            drift=bench.drift.share,
             rules=rules,
         )
 

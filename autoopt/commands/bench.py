@@ -20,6 +20,7 @@ from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import BASELINE, TEACHER
 from autoopt.core.space import Space, restrict, typical, values, without_temperature
 from autoopt.measurements import OF_CLASSES, wanted
+from autoopt.measurements.drift import Drift
 from autoopt.measurements.quality import FEWEST_ROWS, large_slices, predict
 from autoopt.pipeline import Bench, build_student
 from autoopt.quantization import SCHEMES, offered
@@ -111,6 +112,7 @@ def make_bench(
         measures=wanted(settings.kpis),
         structures=settings.folder / "structures",
         quiet=quiet or QuietMachine(),
+        drift=Drift(),
     )
 
 

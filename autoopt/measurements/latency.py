@@ -13,9 +13,8 @@ from autoopt.measurements.subject import Run, Subject
 
 ATTEMPT_S, FEWEST = 2.0, 8  # an attempt of slow models takes fewer blocks, down to so many
 PERCENTILES = {"latency_p50_ms": 50, "latency_p95_ms": 95, "latency_p99_ms": 99}
-CALM = 10  # percentile over the blocks that is reported: other work makes blocks slower, never faster
+CALM = 0.25  # share of the blocks that counts: other work makes blocks slower, never faster
 GROUPS = 5  # of neighbouring blocks: what disturbs one disturbs the next, so that single blocks would seem too sure
-DRIFT = 0.02  # by which a ratio that is measured again some seconds later differs, beyond what blocks tell
 
 Blocks = list[np.ndarray]
 
@@ -24,30 +23,25 @@ def latency(subject: Subject) -> dict[str, Measurement]:
     """latency_p50_ms, latency_p95_ms and, where the options give enough calls, latency_p99_ms of one call with
     `options.batch` real inputs.
 
-    Blocks alternate: artifact, baseline, artifact, ... so that both meet the same noise. A percentile is taken in each
-    block and the lowest tenth of the blocks reported: other work on the machine must spoil nine in ten to move the
-    number. The 95% intervals of the value and of the ratio are Student's over groups of neighbouring blocks (batch
-    means: Conway 1963, doi:10.1287/mnsc.10.1.47), wider by DRIFT: a bootstrap over single blocks held the long-run
-    value in half of the cases at most (experiments/noise). Where half the ratio's interval is more than
-    `options.max_spread` of the ratio, all is taken again, `options.attempts` times at most, and the steadiest kept:
-    what is above the limit even then is `unstable`.
+    Blocks alternate: artifact, baseline, artifact, ... so that both meet the same noise. A percentile is that of all
+    calls in the calmest quarter of the blocks, those of the lowest medians: other work on the machine must spoil three
+    in four to move the number. The 95% intervals of the value and of the ratio are Student's over groups of
+    neighbouring blocks (batch means: Conway 1963, doi:10.1287/mnsc.10.1.47), wider by the subject's drift: a bootstrap
+    over single blocks held the long-run value in half of the cases at most (experiments/noise). Where half the ratio's
+    interval is more than `options.max_spread` of the ratio, as many blocks are taken again, `options.attempts` times at
+    most, and all of them count: what is above the limit even then is `unstable`.
     """
     subject = replace(subject, inputs=mixed(subject.inputs, subject.options.calls * subject.options.batch))
     subject = replace(subject, options=replace(subject.options, blocks=_affordable(subject)))
-    names = [name for name in PERCENTILES if name != "latency_p99_ms" or subject.options.has_p99]
-    best: dict[str, Measurement] = {}
-    for _ in range(subject.options.attempts):
-        mine, base = _take(subject)
-        found = {
-            name: estimate(
-                _by_block(mine, PERCENTILES[name]), _by_block(base, PERCENTILES[name]), subject.options.max_spread
-            )
-            for name in names
-        }
-        best = min((best, found), key=_worst) if best else found
-        if not any(measured.unstable for measured in best.values()):
+    mine, base = _take(subject, [], [])
+    found = _estimates(mine, base, subject)
+    for _ in range(subject.options.attempts - 1):
+        if not any(measured.unstable for measured in found.values()):
             break
-    return best
+        mine, base = _take(subject, mine, base)
+        found = _estimates(mine, base, subject)
+    subject.drift.note(calm(base, 50))
+    return found
 
 
 def mixed(inputs: Inputs, calls: int) -> Inputs:
@@ -60,13 +54,25 @@ def mixed(inputs: Inputs, calls: int) -> Inputs:
     return inputs[np.concatenate([order[group::groups][:calls] for group in range(groups)])]
 
 
-def estimate(mine: np.ndarray, base: np.ndarray, max_spread: float) -> Measurement:
-    """Of a percentile in each block (n,), n >= 2, artifact and baseline. The spread covers both intervals, in ms."""
-    value, baseline = float(_calm(mine)), float(_calm(base))
+def _estimates(mine: Blocks, base: Blocks, subject: Subject) -> dict[str, Measurement]:
+    options, drift = subject.options, subject.drift.share
+    return {
+        name: estimate(mine, base, percentile, max_spread=options.max_spread, drift=drift)
+        for name, percentile in PERCENTILES.items()
+        if name != "latency_p99_ms" or options.has_p99
+    }
+
+
+def estimate(mine: Blocks, base: Blocks, percentile: float, *, max_spread: float, drift: float) -> Measurement:
+    """Of a percentile, from as many blocks of artifact and baseline, 2 or more, each of calls in ms. The spread covers
+    both intervals, in ms.
+    """
+    value, baseline = calm(mine, percentile), calm(base, percentile)
     ratio = value / baseline
     places = np.array_split(np.arange(len(mine)), min(GROUPS, len(mine)))
-    half = _half([float(_calm(mine[at]) / _calm(base[at])) for at in places], ratio)
-    half_ms = _half([float(_calm(mine[at])) for at in places], value)
+    groups = [tuple(calm([blocks[i] for i in at], percentile) for blocks in (mine, base)) for at in places]
+    half = _half([own / theirs for own, theirs in groups], ratio, drift)
+    half_ms = _half([own for own, _ in groups], value, drift)
     return Measurement(
         value,
         baseline,
@@ -77,23 +83,17 @@ def estimate(mine: np.ndarray, base: np.ndarray, max_spread: float) -> Measureme
     )
 
 
-def _calm(blocks: np.ndarray) -> float:
-    return float(np.percentile(blocks, CALM))
+def calm(blocks: Blocks, percentile: float) -> float:
+    """Of all calls in those blocks whose medians are the lowest, a share CALM of them."""
+    order = np.argsort([np.median(block) for block in blocks], kind="stable")
+    chosen = [blocks[place] for place in order[: max(1, round(len(blocks) * CALM))]]
+    return float(np.percentile(np.concatenate(chosen), percentile))
 
 
-def _half(groups: list[float], whole: float) -> float:
-    """Half of the 95% interval: Student's, over what groups of neighbouring blocks give, and DRIFT."""
+def _half(groups: list[float], whole: float, drift: float) -> float:
+    """Half of the 95% interval: Student's, over what groups of neighbouring blocks give, and the drift."""
     sampling = t.ppf(0.975, len(groups) - 1) * np.std(groups, ddof=1) / np.sqrt(len(groups))
-    return float(np.hypot(sampling, DRIFT * whole))
-
-
-def _worst(found: dict[str, Measurement]) -> float:
-    """The largest half of a ratio's interval, relative to the ratio."""
-    return max((m.ratio_interval[1] - m.ratio) / m.ratio for m in found.values() if m.ratio_interval and m.ratio)
-
-
-def _by_block(blocks: Blocks, percentile: float) -> np.ndarray:
-    return np.array([np.percentile(block, percentile) for block in blocks])
+    return float(np.hypot(sampling, drift * whole))
 
 
 def _affordable(subject: Subject) -> int:
@@ -106,10 +106,10 @@ def _affordable(subject: Subject) -> int:
     return min(options.blocks, max(least, int(ATTEMPT_S / (seconds * options.calls))))
 
 
-def _take(subject: Subject) -> tuple[Blocks, Blocks]:
-    options = subject.options
-    mine, base = [], []
-    for block in range(options.blocks):
+def _take(subject: Subject, mine: Blocks, base: Blocks) -> tuple[Blocks, Blocks]:
+    """The blocks, and `options.blocks` more of each."""
+    options, mine, base = subject.options, list(mine), list(base)
+    for block in range(len(mine), len(mine) + options.blocks):
         start = block * options.calls
         mine.append(time_calls(subject.session, subject.inputs, start, options.calls, options.batch))
         base.append(time_calls(subject.baseline_session, subject.inputs, start, options.calls, options.batch))

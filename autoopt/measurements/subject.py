@@ -1,13 +1,14 @@
 """What is measured, and how thoroughly."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from autoopt.core.inputs import Inputs
 from autoopt.core.metric import Metric
+from autoopt.measurements.drift import Drift
 
 Run = Callable[[Inputs], np.ndarray]
 
@@ -15,8 +16,8 @@ Run = Callable[[Inputs], np.ndarray]
 @dataclass(frozen=True)
 class Options:
     """Latency: `blocks` blocks of `calls` calls with `batch` inputs each, artifact and baseline in turn, `attempts`
-    times at most, until half of the ratio's interval is at most `max_spread` of it. Throughput: `clients` threads,
-    `slices` slices of `slice_s` seconds each, in turn too.
+    times as many at most, until half of the ratio's interval is at most `max_spread` of it. Throughput: `clients`
+    threads, `slices` slices of `slice_s` seconds each, in turn too.
     """
 
     blocks: int = 20
@@ -54,6 +55,8 @@ class Subject:
     baseline_outputs: np.ndarray
     """The baseline's outputs (n, k) on `inputs`."""
     options: Options
+    drift: Drift = field(default_factory=Drift)
+    """Of latencies, as far as it is known by now."""
     slices: tuple[str, ...] = ()
     """What each input belongs to; (): not known."""
     threads: int = 1

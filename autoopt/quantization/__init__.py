@@ -17,7 +17,7 @@ from torch import nn
 
 from autoopt.core.cpu import lacks_float16, saturates
 from autoopt.core.packages import is_installed
-from autoopt.quantization.calibration import CALIBRATIONS, KEEP_FLOAT, OPERATORS, Plan
+from autoopt.quantization.calibration import CALIBRATIONS, KEEP_FLOAT, OPERATORS, WITH_WEIGHTS, Plan
 from autoopt.quantization.fake import Learned
 from autoopt.quantization.fp16 import fp16
 from autoopt.quantization.graph import GRAPH_OPTIMIZATIONS, optimized
@@ -88,19 +88,17 @@ class Scheme:
 SCHEMES: dict[str, Scheme] = {
     "none": Scheme(none, ALL, 32),
     "fp16": Scheme(fp16, ALL, 16, cautions=(NO_FLOAT16,)),
-    "int8_dynamic": Scheme(
-        int8_dynamic, frozenset({"Conv", "MatMul", "Gather"}), 8, ON_GRAPHS, cautions=(NO_VNNI, SLOW_CONVOLUTIONS)
-    ),
+    "int8_dynamic": Scheme(int8_dynamic, WITH_WEIGHTS, 8, ON_GRAPHS, cautions=(NO_VNNI, SLOW_CONVOLUTIONS)),
     "int8_static": Scheme(
         int8_static,
-        frozenset({"Conv", "MatMul", "Gather"}),
+        WITH_WEIGHTS,
         8,
         ("calibration", "operators", *ON_GRAPHS),
         cautions=(NO_VNNI,),
     ),
     "int8_qat": Scheme(
         int8_qat,
-        frozenset({"Conv", "MatMul", "Gather"}),
+        WITH_WEIGHTS,
         8,
         ("qat_epochs",),
         cautions=(NO_VNNI,),
@@ -109,7 +107,7 @@ SCHEMES: dict[str, Scheme] = {
     ),
     "nncf_int8": Scheme(
         nncf_int8,
-        frozenset({"Conv", "MatMul", "Gather"}),
+        WITH_WEIGHTS,
         8,
         ("keep_float", "graph_optimization"),
         cautions=(NO_VNNI,),

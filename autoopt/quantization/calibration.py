@@ -29,6 +29,7 @@ CALIBRATIONS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
 
 
 OPERATORS = ("all", "with_weights")
+WITH_WEIGHTS = frozenset({"Conv", "MatMul", "Gather"})
 KEEP_FLOAT = ("none", "first", "last", "ends")
 
 
@@ -48,6 +49,10 @@ class Plan:
     """Names of the layers that stay in float: those that quantization damages most, see ranking.py."""
     learned: Sequence[Learned] = ()
     """What layers have learned in training under fake quantization."""
+    kinds: frozenset[str] = WITH_WEIGHTS
+    """Of operators whose weights the scheme makes smaller: what it would leave in float anyway is none of the layers
+    among which `keep_float` and `float_layers` choose.
+    """
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -6,20 +6,22 @@ from pathlib import Path
 import onnx
 
 from autoopt.core.errors import TrialError
-from autoopt.quantization.calibration import Plan
+from autoopt.quantization.calibration import WITH_WEIGHTS, Plan
 
 UNTYPED = {"DefaultTensorType": onnx.TensorProto.FLOAT}
 """For onnxruntime's quantizers: of operators of its own they do not know what comes out."""
-WITH_WEIGHTS = ["Conv", "Gemm", "MatMul", "Gather"]
+KINDS = {"Conv": "Conv", "Gemm": "MatMul", "MatMul": "MatMul", "Gather": "Gather"}
+"""Of operators with weights; a fully connected layer counts as MatMul."""
 
 
-def weights_by_layer(source: Path) -> dict[str, int]:
-    """Name of a layer -> how many weights it has, in the order of the graph. Raises TrialError where one has no name:
-    then it cannot be told from others.
+def weights_by_layer(source: Path, kinds: frozenset[str] = WITH_WEIGHTS) -> dict[str, int]:
+    """Name of a layer of one of the `kinds` -> how many weights it has, in the order of the graph. Raises TrialError
+    where one has no name: then it cannot be told from others.
     """
     graph = onnx.load(source).graph
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
-    layers = [node for node in graph.node if node.op_type in WITH_WEIGHTS and sizes.keys() & set(node.input)]
+    wanted = [node for node in graph.node if KINDS.get(node.op_type) in kinds]
+    layers = [node for node in wanted if sizes.keys() & set(node.input)]
     if not all(node.name for node in layers):
         raise TrialError(
             "space.keep_float and space.float_layers need nodes that have names: this model has some without"
@@ -38,7 +40,7 @@ def kept_in_float(source: Path, plan: Plan) -> list[str]:
             f"space.keep_float={plan.keep_float} and space.float_layers both say which layers stay in float: "
             "type space.keep_float=none or space.float_layers=0"
         )
-    layers = list(weights_by_layer(source))
+    layers = list(weights_by_layer(source, plan.kinds))
     return {"first": layers[:1], "last": layers[-1:], "ends": layers[:1] + layers[-1:]}[str(plan.keep_float)]
 
 
@@ -54,4 +56,4 @@ def quantized_operators(source: Path, plan: Plan) -> list[str] | None:
     """
     floats = any(node.op_type in ("Softmax", "GRU", "LSTM", "RNN") for node in onnx.load(source).graph.node)
     chosen = plan.operators or ("with_weights" if floats else "all")
-    return WITH_WEIGHTS if chosen == "with_weights" else None
+    return list(KINDS) if chosen == "with_weights" else None

@@ -17,7 +17,7 @@ import onnxruntime
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.quantization.calibration import Plan
-from autoopt.quantization.layers import WITH_WEIGHTS, weights_by_layer
+from autoopt.quantization.layers import KINDS, weights_by_layer
 
 BATCH = 32
 
@@ -30,9 +30,9 @@ def damage_by_layer(
     The damage is the energy of the noise over that of the float model's outputs on the plan's inputs: 0 is none, 0.01
     are 20 dB. One quantization and one run over the inputs a layer.
     """
-    multiplied = [node.name for node in onnx.load(source).graph.node if node.op_type in WITH_WEIGHTS]
+    multiplied = [node.name for node in onnx.load(source).graph.node if node.op_type in KINDS]
     wanted, damage = outputs(source, plan.inputs), {}
-    for layer in weights_by_layer(source):
+    for layer in weights_by_layer(source, plan.kinds):
         others = tuple(name for name in multiplied if name and name != layer)
         alone = replace(plan, operators="with_weights", keep_float=None, float_layers=others)
         with TemporaryDirectory() as folder:

@@ -30,6 +30,9 @@ def open_onnxruntime(path: Path, threads: int) -> Callable[[Inputs], np.ndarray]
     def run(inputs: Inputs) -> np.ndarray:
         arrays = inputs.arrays
         fed = arrays if len(names) == len(arrays) else {name: arrays[name] for name in names}
-        return session.run(None, fed)[0]  # type: ignore[no-any-return]
+        try:
+            return session.run(None, fed)[0]  # type: ignore[no-any-return]
+        except Exception as error:  # such as for a shape that an operator does not take
+            raise TrialError(f"onnxruntime cannot serve the model: {one_line(error, 300)}") from error
 
     return run

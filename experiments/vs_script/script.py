@@ -32,10 +32,9 @@ from autoopt.training.loop import Hooks, train
 from autoopt.training.teacher import load_teacher, module_fingerprint
 
 BEGAN = time.time()
-NEEDED = ("quality", "size", "latency")
 
 
-def evaluate(recipe: Recipe, bench: Bench, folder: Path) -> Evaluation:
+def evaluate(recipe: Recipe, bench: Bench, needed: list[str], folder: Path) -> Evaluation:
     """Train, export, quantize, measure; seconds by stage are only for the write-up."""
     torch.manual_seed(bench.seed)
     marks = [time.perf_counter()]
@@ -58,7 +57,7 @@ def evaluate(recipe: Recipe, bench: Bench, folder: Path) -> Evaluation:
     quantize(recipe, bench.task, float_path, path, 256)
     marks.append(time.perf_counter())
     subject = make_subject(path, float_path, bench)
-    measurements = {name: m for key in NEEDED for name, m in MEASURES[key].take(subject).items()}
+    measurements = {name: m for key in needed for name, m in MEASURES[key].take(subject).items()}
     marks.append(time.perf_counter())
     seconds = {stage: marks[i + 1] - marks[i] for i, stage in enumerate(("train", "export", "measure"))}
     return Evaluation(measurements, seconds, tuple(curve))
@@ -73,6 +72,8 @@ def main() -> None:
     space = narrow(settings, task)
     teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
     bench = make_bench(settings, task, teacher, module_fingerprint(teacher))
+    asked = {kpi.name for kpi in settings.kpis}
+    needed = [name for name, measure in MEASURES.items() if asked & set(measure.facts)]
     objectives = [kpi for kpi in settings.kpis if kpi.objective]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -81,7 +82,7 @@ def main() -> None:
 
     def objective(trial: optuna.Trial) -> list[float]:
         recipe = draw(space, lambda name, knob: suggest(trial, name, knob))
-        evaluation = evaluate(recipe, bench, folder)
+        evaluation = evaluate(recipe, bench, needed, folder)
         for kpi in settings.kpis:
             for kind, violation in kpi.violations(evaluation.measurements[kpi.name]).items():
                 trial.set_constraint(f"{kpi.name}.{kind}", violation)

@@ -91,6 +91,21 @@ def test_products_of_two_activations_stay_out_of_the_ranking(sentences: Task, tm
     assert set(damage.values()) == {0.0}
 
 
+def test_layers_that_a_scheme_leaves_in_float_anyway_are_not_chosen_from(sentences: Task, tmp_path: Path) -> None:
+    """weight_only_* do not look at embeddings, of which the first layer is one."""
+    few, source, target = sentences.train.inputs[:8].numpy(), tmp_path / "m.onnx", tmp_path / "q.onnx"
+    export(sentences.build_teacher(), sentences.train.inputs[:2], source)
+    every, scheme = weights_by_layer(source), SCHEMES["weight_only_int8"]
+    products = weights_by_layer(source, scheme.changes)
+    assert products.keys() < every.keys()
+    assert next(iter(every)) not in products
+    facts = scheme.quantize(source, target, Plan(few, keep_float="first", kinds=scheme.changes))
+    assert facts["kept_in_float"] == [next(iter(products))]
+    damage = damage_by_layer(source, Plan(few, kinds=scheme.changes), scheme.quantize)
+    assert damage.keys() == products.keys()
+    assert min(damage.values()) > 0
+
+
 def test_without_a_ranking_the_smallest_layers_stay(delicate: Path) -> None:
     weights = weights_by_layer(delicate)
     assert list(weights.values()) == [64 * 32 + 32, 32 * 32 + 32, 32 * 10 + 10]
