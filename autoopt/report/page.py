@@ -47,6 +47,7 @@ def page(outcome: Outcome, plot: Path) -> str:
         f"{counts[key]} {key}" for key in ("trials", "siblings", "complete", "screened", "failed", "feasible")
     )
     picture = base64.b64encode(plot.read_bytes()).decode()
+    caution = UNSTABLE_MEANS if unsteady(standing.trials, outcome.kpis) else ""
     parts = [
         f"<h1>{html.escape(outcome.study)}</h1>",
         f'<p class="verdict">{html.escape(verdict(outcome))}</p>',
@@ -54,7 +55,7 @@ def page(outcome: Outcome, plot: Path) -> str:
         f"<p>{summary}; hypervolume {standing.hypervolume:.4g}.</p>",
         f'<p><img alt="trials over the objectives" src="data:image/png;base64,{picture}"></p>',
         "<h2>Trials</h2>",
-        f"<p>In brackets: ratio to the baseline, its 95% interval. {UNSTABLE_MEANS if unsteady(outcome) else ''}</p>",
+        f"<p>In brackets: ratio to the baseline, its 95% interval. {caution}</p>",
         _trials(outcome),
         f"<p>{html.escape(slower_line(standing))}</p>",
         _exam(outcome),

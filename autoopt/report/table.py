@@ -4,7 +4,7 @@ from rich.table import Table
 
 from autoopt.core.trial import Trial
 from autoopt.report.outcome import Outcome
-from autoopt.report.words import UNSTABLE_MEANS, bounds, measured, structure_line
+from autoopt.report.words import UNSTABLE_MEANS, bounds, measured, structure_line, unsteady
 
 ROWS = 12
 
@@ -31,7 +31,7 @@ def table(outcome: Outcome) -> Table:
         )
     hidden = len(outcome.standing.front) - ROWS
     captions = [f"and {hidden} more on the front: see report.html"] if hidden > 0 else []
-    if any(trial.measurements[kpi.name].unstable for _, trial in _rows(outcome) for kpi in kpis):
+    if unsteady((trial for _, trial in _rows(outcome)), kpis):
         captions.append(UNSTABLE_MEANS)
     result.caption = "; ".join(captions) or None
     return result

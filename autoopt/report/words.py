@@ -1,7 +1,7 @@
 """Numbers and recipes in words: one home for how the terminal, the page and MLflow's note say things."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autoopt.core.errors import STRUCTURE
@@ -49,10 +49,10 @@ def measured_surely(m: Measurement, facts: Facts) -> str:
     return f"{number(m.value)} ({m.ratio:.3g}x, {low:.3g} to {high:.3g}){unstable}"
 
 
-def unsteady(outcome: Outcome) -> bool:
-    """Whether a KPI of a complete trial is."""
-    complete = [trial for trial in outcome.standing.trials if trial.state == COMPLETE]
-    return any(trial.measurements[kpi.name].unstable for trial in complete for kpi in outcome.kpis)
+def unsteady(trials: Iterable[Trial], kpis: Iterable[Kpi]) -> bool:
+    """Whether a KPI of one that is complete is."""
+    complete = [trial for trial in trials if trial.state == COMPLETE]
+    return any(trial.measurements[kpi.name].unstable for trial in complete for kpi in kpis)
 
 
 def structure_line(recipe: Recipe) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoopt.core.errors import ConfigError, one_line
+from autoopt.core.errors import ConfigError, foreign, one_line
 from autoopt.core.inputs import Inputs
 from autoopt.core.metric import CUSTOM, Metric
 from autoopt.tasks.factory import call
@@ -199,7 +199,7 @@ def _goal(user: UserTask) -> Goal:
     if user.metric in (None, default.metric.name):
         return replace(default, loss=user.loss)
     if callable(user.metric):
-        return Goal(user.kind, Metric(CUSTOM, user.metric), user.loss)
+        return Goal(user.kind, Metric(CUSTOM, _told(user.metric)), user.loss)
     if user.metric not in METRICS:
         raise ConfigError(f"Task(metric={user.metric!r}): {', '.join(METRICS)}, or a function is allowed")
     if user.metric != "r2" and user.kind == REGRESSION:
@@ -207,6 +207,16 @@ def _goal(user: UserTask) -> Goal:
             f"Task(metric={user.metric!r}) is of classes: with kind='regression', 'r2' or a function is allowed"
         )
     return Goal(user.kind, METRICS[user.metric], user.loss)
+
+
+def _told(metric: Callable[[Any, Any], float]) -> Callable[[Any, Any], float]:
+    """The user's metric, of whose errors it is told where they come from: it may meet a slice without a class, say."""
+
+    def score(outputs: Any, targets: Any) -> float:
+        with foreign("the task's metric"):
+            return float(metric(outputs, targets))
+
+    return score
 
 
 def _source(function: Callable[..., Any]) -> str:

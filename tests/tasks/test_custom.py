@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import ConfigError, TrialError
 from autoopt.pruning import Pruned
 from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.export import export
@@ -266,6 +266,15 @@ def test_what_is_wrong_with_a_task_is_told(what: str) -> None:
     changes, message = WRONG[what]
     with pytest.raises(ConfigError, match=message):
         check_task(from_user(user(**changes)))
+
+
+def test_a_metric_that_fails_says_that_it_is_the_metric() -> None:
+    def auc(outputs: np.ndarray, targets: np.ndarray) -> float:
+        raise ValueError("only one class in targets")
+
+    task = from_user(user(metric=auc))
+    with pytest.raises(TrialError, match=r"^the task's metric failed: ValueError: only one class in targets$"):
+        task.goal.metric.score(np.zeros((1, 10)), np.zeros(1, int))
 
 
 def test_a_task_is_judged_by_the_metric_that_the_kpis_name_first() -> None:
