@@ -2,6 +2,7 @@
 
 import resource
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -83,10 +84,10 @@ def estimate(mine: Blocks, base: Blocks, percentile: float, *, max_spread: float
     )
 
 
-def calm(blocks: Blocks, percentile: float) -> float:
-    """Of all calls in those blocks whose medians are the lowest, a share CALM of them."""
+def calm(blocks: Sequence[np.ndarray], percentile: float, share: float = CALM) -> float:
+    """Of all calls in those blocks whose medians are the lowest, that share of them."""
     order = np.argsort([np.median(block) for block in blocks], kind="stable")
-    chosen = [blocks[place] for place in order[: max(1, round(len(blocks) * CALM))]]
+    chosen = [blocks[place] for place in order[: max(1, round(len(blocks) * share))]]
     return float(np.percentile(np.concatenate(chosen), percentile))
 
 

@@ -33,6 +33,7 @@ from autoopt.config import load_settings
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.space import typical
 from autoopt.measurements import Options, Subject
+from autoopt.measurements.drift import Drift
 from autoopt.measurements.latency import latency
 from autoopt.pipeline import build_student
 from autoopt.quantization import SCHEMES, Plan
@@ -111,6 +112,7 @@ def measure(subject: Subject, folder: Path, repeats: int) -> list[dict[str, Any]
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     trainer = subprocess.Popen([sys.executable, __file__, "--train", str(folder)])
     quiet, rows = QuietMachine(folder), []
+    studies = {condition: replace(subject, drift=Drift()) for condition in CONDITIONS}  # each learns of its own noise
     time.sleep(10)
     try:
         for repeat in range(repeats):
@@ -120,7 +122,7 @@ def measure(subject: Subject, folder: Path, repeats: int) -> list[dict[str, Any]
                 time.sleep(0.2)
                 began = time.perf_counter()
                 with quiet.measuring() if condition == "trainer that waits" else nullcontext():
-                    found = latency(subject)
+                    found = latency(studies[condition])
                 seconds = time.perf_counter() - began
                 row[condition] = {name: m.to_dict() for name, m in found.items()} | {"seconds": seconds}
                 trainer.send_signal(signal.SIGCONT)
