@@ -420,7 +420,8 @@ def test_the_exam_is_taken_under_the_trials_own_runtime(
     monkeypatch.setattr(package, "measure_fresh", lambda *models, **how: again.update(how) or {})
     kpis = (Kpi("accuracy", True, objective=True, max_drop=0.02),)
     trial = Trial(4, COMPLETE, recipe)
-    assert package.crown(tmp_path, begin(tmp_path), [trial], bench, kpis, ExamRules()) == tmp_path / "champion"
+    rules = ExamRules(rule="point")
+    assert package.crown(tmp_path, begin(tmp_path), [trial], bench, kpis, rules) == tmp_path / "champion"
     assert opened == [("openvino", folder / artifact.MODEL), ("onnxruntime", bench.baseline_path)]
     assert (again["runtime"], again["baseline_runtime"]) == ("openvino", "onnxruntime")
 

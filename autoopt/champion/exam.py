@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,26 @@ from optuna import Study
 from autoopt.champion.statistics import drop_interval, mcnemar, share_interval
 from autoopt.core.errors import TrialError
 from autoopt.core.exam import UPPER_LIMIT
-from autoopt.core.kpi import Kpi, Measurement, Measurements
+from autoopt.core.kpi import Interval, Kpi, Measurement, Measurements
 from autoopt.measurements import OF_QUALITY
 from autoopt.measurements.classes import recalls
 from autoopt.measurements.quality import FEWEST_ROWS, places, predict, scores
 from autoopt.runtimes import Session
-from autoopt.tasks import Task
+from autoopt.tasks import Split, Task
 from autoopt.tasks.goal import CLASSIFICATION
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Quality on one split."""
+
+    found: dict[str, Measurement]
+    """What was measured."""
+    drops: dict[str, Interval]
+    """95%, of each metric."""
+    judged: dict[str, Measurement]
+    """What the bounds are held against: a metric at the far end of its drop, or where it was measured."""
+
 
 EXAM = "autoopt_exam_"  # and the trial's number: a user attribute of the study
 
@@ -46,15 +60,13 @@ def final_exam(
     taken = taken_exams(study).get(trial)
     if taken is not None:
         return taken
-    targets, metric = task.test.targets.numpy(), task.goal.metric
+    targets, metric = task.test.targets.numpy(), task.goal.metric.name
     mine, base = (predict(session, task.test.inputs.numpy()) for session in open_sessions())
-    found = scores(mine, base, targets, task.goal.metrics, task.test.slices)
-    drops = {m.name: drop_interval(m, mine, base, targets) for m in task.goal.metrics}
-    judged = {**found, **{name: _judged(found[name], drop[1], rule) for name, drop in drops.items()}}
-    value, baseline = found[metric.name].value, found[metric.name].baseline or 0.0
+    quality = judge(mine, base, task.test, task, rule)
+    value, baseline = quality.found[metric].value, quality.found[metric].baseline or 0.0
     fresh, trouble = _again(measure_again)
-    broken = [name for kpi in kpis if kpi.name in judged for name in _broken(kpi, kpi.violations(judged[kpi.name]))]
-    unknown = [kpi.name for kpi in kpis if kpi.name in OF_QUALITY and kpi.name not in judged and kpi.bounds()]
+    broken = broken_bounds(quality.judged, kpis)
+    unknown = [kpi.name for kpi in kpis if kpi.name in OF_QUALITY and kpi.name not in quality.judged and kpi.bounds()]
     broken += [f"{name} is not known on the test split" for name in unknown]
     broken += [
         f"{name} in a fresh process"
@@ -64,12 +76,12 @@ def final_exam(
     ]
     broken += trouble
     result = {
-        "quality": metric.name,
+        "quality": metric,
         "value": value,
         "baseline": baseline,
         "drop": baseline - value,
-        "drop_95": list(drops[metric.name]),
-        "scores": {name: m.to_dict() for name, m in found.items()},
+        "drop_95": list(quality.drops[metric]),
+        "scores": {name: m.to_dict() for name, m in quality.found.items()},
         "slices": _by_slice(mine, base, targets, task),
         **(_of_classes(mine, base, targets, task) if task.goal.kind == CLASSIFICATION else {}),
         "size": len(targets),
@@ -90,8 +102,20 @@ def _again(measure: Callable[[], Measurements]) -> tuple[dict[str, Measurement],
         return {}, [str(error)]
 
 
-def _judged(found: Measurement, largest_drop: float, rule: str) -> Measurement:
-    """What the bounds are held against."""
+def judge(mine: np.ndarray, base: np.ndarray, split: Split, task: Task, rule: str) -> Judged:
+    """Outputs (n, k) of artifact and baseline on a split, by an exam's rule."""
+    targets = split.targets.numpy()
+    found = scores(mine, base, targets, task.goal.metrics, split.slices)
+    drops = {metric.name: drop_interval(metric, mine, base, targets) for metric in task.goal.metrics}
+    return Judged(found, drops, found | {name: _by_rule(found[name], drop[1], rule) for name, drop in drops.items()})
+
+
+def broken_bounds(judged: Measurements, kpis: tuple[Kpi, ...]) -> list[str]:
+    """`name.kind` of each bound of theirs that is broken."""
+    return [name for kpi in kpis if kpi.name in judged for name in _broken(kpi, kpi.violations(judged[kpi.name]))]
+
+
+def _by_rule(found: Measurement, largest_drop: float, rule: str) -> Measurement:
     base = found.baseline or 0.0
     return Measurement(base - largest_drop, base) if rule == UPPER_LIMIT else found
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from optuna import Study
 
-from autoopt.champion.exam import final_exam
+from autoopt.champion.exam import final_exam, taken_exams
+from autoopt.champion.finalists import finalists
 from autoopt.champion.fresh import measure_fresh
 from autoopt.core import artifact
 from autoopt.core.errors import ArtifactError
@@ -24,10 +25,13 @@ CHAMPION = "champion"
 def crown(
     folder: Path, study: Study, front: Sequence[Trial], bench: Bench, kpis: tuple[Kpi, ...], rules: ExamRules
 ) -> Path | None:
-    """Have the finalists take their exams until one passes, and write `folder`/champion: its artifact, the exam on the
-    card. None where none passes: then a champion of an earlier session, which is not the best any more, goes.
+    """Have the finalists take their exams until one passes, or else take who has passed before, and write
+    `folder`/champion: its artifact, the exam on the card. None where none passes: then a champion of an earlier
+    session, which is beaten by what failed, goes.
     """
-    for trial in front[: rules.finalists]:
+    taken = taken_exams(study)
+    passed = [trial for trial in front if taken.get(trial.number, {}).get("passed")]
+    for trial in [*finalists(folder, front, bench, kpis, rules), *passed[:1]]:
         source = artifact.trial_folder(folder, trial.number)
         model = source / artifact.MODEL
         again = partial(_measure_again, bench, model, trial.recipe, rules)

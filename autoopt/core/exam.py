@@ -8,7 +8,8 @@ UPPER_LIMIT, POINT = RULES = ("upper_limit", "point")
 @dataclass(frozen=True)
 class ExamRules:
     """`rule` 'upper_limit': the quality bounds must hold at the far end of the drop's 95% interval; 'point': where it
-    was measured. At most `finalists` trials of the front take the exam, the best `kpi_score` first, until one passes.
+    was measured. At most `finalists` trials of the front take the exam, the best `kpi_score` first, until one passes;
+    under 'upper_limit' those come before the others for whom the rule holds on the validation split, too.
     """
 
     rule: str = UPPER_LIMIT

@@ -38,9 +38,13 @@ class Outcome:
 
     @property
     def champion(self) -> Trial | None:
-        """The first of the finalists that has not failed its exam; None where there is none."""
-        failed = self.failed
-        return next((t for t in self.standing.front[: self.finalists] if t not in failed), None)
+        """The best that has passed its exam; before any has, the best that has not taken it, unless as many as may
+        take it have failed. None where there is none.
+        """
+        front, exams = self.standing.front, self.exams
+        passed = [trial for trial in front if exams.get(trial.number, {}).get("passed")]
+        waiting = [trial for trial in front if trial.number not in exams]
+        return next(iter(passed or waiting[: max(0, self.finalists - len(self.failed))]), None)
 
     @property
     def test(self) -> Mapping[str, Any] | None:
@@ -49,6 +53,6 @@ class Outcome:
 
     @property
     def failed(self) -> tuple[Trial, ...]:
-        """The finalists that failed, the best first."""
-        taken = (t for t in self.standing.front[: self.finalists] if t.number in self.exams)
+        """Those of the front that failed, the best first."""
+        taken = (t for t in self.standing.front if t.number in self.exams)
         return tuple(t for t in taken if not self.exams[t.number]["passed"])

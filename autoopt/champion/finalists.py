@@ -1,0 +1,35 @@
+"""Whom the final exam asks, and in which order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoopt.champion.exam import broken_bounds, judge
+from autoopt.core import artifact
+from autoopt.core.exam import POINT, ExamRules
+from autoopt.core.kpi import Kpi
+from autoopt.core.trial import Trial
+from autoopt.measurements.quality import predict
+from autoopt.pipeline import Bench
+
+
+def finalists(
+    folder: Path, front: Sequence[Trial], bench: Bench, kpis: tuple[Kpi, ...], rules: ExamRules
+) -> list[Trial]:
+    """`rules.finalists` of the front at most, by kpi_score; those first for whom the exam's rule holds on the
+    validation split, too. For who fails there it is luck to pass, and each exam reads the test split once more.
+    """
+    if rules.rule == POINT:  # it holds for all of them: the front is feasible
+        return list(front[: rules.finalists])
+    sure: list[Trial] = []
+    doubtful: list[Trial] = []
+    for trial in front:
+        (sure if _holds(folder, trial, bench, kpis, rules) else doubtful).append(trial)
+        if len(sure) == rules.finalists:
+            break
+    return [*sure, *doubtful][: rules.finalists]
+
+
+def _holds(folder: Path, trial: Trial, bench: Bench, kpis: tuple[Kpi, ...], rules: ExamRules) -> bool:
+    session = bench.open_session(artifact.trial_folder(folder, trial.number) / artifact.MODEL, trial.recipe)
+    mine, split = predict(session, bench.task.validation.inputs.numpy()), bench.task.validation
+    return not broken_bounds(judge(mine, bench.baseline_outputs, split, bench.task, rules.rule).judged, kpis)

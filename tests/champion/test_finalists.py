@@ -1,0 +1,84 @@
+"""Who takes the final exam first, and who is champion after it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autoopt.champion import package
+from autoopt.champion.exam import taken_exams
+from autoopt.champion.finalists import finalists
+from autoopt.commands.bench import make_bench
+from autoopt.config import load_settings
+from autoopt.core import artifact
+from autoopt.core.exam import ExamRules
+from autoopt.core.inputs import Inputs
+from autoopt.core.kpi import Kpi
+from autoopt.core.recipe import BASELINE
+from autoopt.core.trial import COMPLETE, Trial
+from autoopt.measurements.quality import predict
+from autoopt.pipeline import Bench
+from autoopt.runtimes import RUNTIMES
+from autoopt.tasks import Task
+from tests.search.table import begin
+
+KPIS = (Kpi("accuracy", True, objective=True, max_drop=0.03),)
+WRONG = {4: 0.025, 5: 0.0, 6: 0.02, 7: 0.0, 8: 0.5}  # share of the answers that differ from the baseline's, by trial
+*FRONT, HOPELESS = [Trial(number, COMPLETE, BASELINE) for number in WRONG]
+DOUBTFUL, PROVEN, *_ = FRONT
+
+
+@pytest.fixture
+def bench(digits: Task, exported: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The models of the front all are the trained cnn; each gives so many answers less."""
+    settings = load_settings(["task=digits", f"outputs={tmp_path}", "threads=1"])
+    torch.manual_seed(0)
+    made = make_bench(settings, digits, digits.build_teacher().eval(), "untrained")
+    cnn = RUNTIMES["onnxruntime"](exported["cnn"], 1)
+    for trial in (*FRONT, HOPELESS):
+        artifact.write(artifact.trial_folder(tmp_path, trial.number), exported["cnn"], BASELINE, {"card": trial.number})
+
+    def open_in(name: str, path: Path) -> Callable[[Inputs], np.ndarray]:
+        own, rng = path.parent.name, np.random.default_rng(0)
+        share = WRONG[int(own)] if own.isdigit() else 0.0
+        return lambda inputs: -cnn(inputs) if rng.random() < share else cnn(inputs)
+
+    monkeypatch.setattr(package, "measure_fresh", lambda *models, **how: {})
+    outputs = predict(cnn, digits.validation.inputs.numpy())
+    return replace(made, open_in=open_in, baseline_session=cnn, baseline_outputs=outputs)
+
+
+def numbers(trials: list[Trial]) -> list[int]:
+    return [trial.number for trial in trials]
+
+
+def test_those_for_whom_the_rule_holds_on_validation_come_first(bench: Bench, tmp_path: Path) -> None:
+    for wanted, expected in ((1, [5]), (2, [5, 7]), (3, [5, 7, 4]), (9, [5, 7, 4, 6])):
+        assert numbers(finalists(tmp_path, FRONT, bench, KPIS, ExamRules(finalists=wanted))) == expected
+    at_the_point = ExamRules(rule="point", finalists=3)
+    assert numbers(finalists(tmp_path, FRONT, bench, KPIS, at_the_point)) == [4, 5, 6]
+
+
+def test_nobody_reads_the_test_split_who_cannot_pass_on_validation(bench: Bench, tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    assert package.crown(tmp_path, study, FRONT, bench, KPIS, ExamRules()) == tmp_path / "champion"
+    assert set(taken_exams(study)) == {5}
+    assert artifact.verify(tmp_path / "champion")["card"] == 5
+
+
+def test_who_has_passed_stays_champion_until_a_better_one_passes(bench: Bench, tmp_path: Path) -> None:
+    study, rules = begin(tmp_path), ExamRules(rule="point", finalists=1)
+    package.crown(tmp_path, study, [PROVEN], bench, KPIS, rules)
+    package.crown(tmp_path, study, [HOPELESS, PROVEN], bench, KPIS, rules)
+    assert not taken_exams(study)[HOPELESS.number]["passed"]
+    assert artifact.verify(tmp_path / "champion")["card"] == 5
+
+
+def test_where_nobody_passes_there_is_no_champion(bench: Bench, tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    assert package.crown(tmp_path, study, [DOUBTFUL], bench, KPIS, ExamRules()) is None
+    assert not taken_exams(study)[4]["passed"]
+    assert not (tmp_path / "champion").exists()
