@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoopt.core.errors import TrialError, foreign
 from autoopt.core.recipe import Recipe
+from autoopt.core.rows import spread
 from autoopt.quantization import (
     SCHEMES,
     Learned,
@@ -74,8 +73,3 @@ def in_words(float_layers: int | None, damage: Mapping[str, float]) -> str | Non
         return None
     names = " ".join(list(damage)[:float_layers])
     return f"{float_layers}-{hashlib.sha256(names.encode()).hexdigest()[:8] if names else 'smallest'}"
-
-
-def spread(rows: int, wanted: int) -> np.ndarray:
-    """So many places among the rows, evenly: files are often sorted by class, and their beginning holds few of them."""
-    return np.linspace(0, rows - 1, min(rows, wanted)).round().astype(np.int64)

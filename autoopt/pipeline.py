@@ -14,8 +14,9 @@ from autoopt.core.errors import Interrupted, OutOfTime, foreign
 from autoopt.core.kpi import Measurements
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import BASELINE, Recipe
+from autoopt.core.rows import spread
 from autoopt.core.trial import Draft, Trial
-from autoopt.low_bits import in_words, quantize, rank, spread
+from autoopt.low_bits import in_words, quantize, rank
 from autoopt.measurements import Options, Subject
 from autoopt.measurements.drift import Drift
 from autoopt.pruning import METHODS, Pruned

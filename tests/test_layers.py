@@ -20,7 +20,7 @@ ALLOWED = {
     "config_sections": FREE | MEMBERS | {"training", "search"},
     "config": {"compose", "config_space", "config_sections"} | FREE | MEMBERS | VIEWS | {"training", "pipeline"},
     "champion": FREE | MEMBERS | VIEWS | {"training", "pipeline"},
-    "commands": FREE | MEMBERS | VIEWS | {"training", "pipeline", "compose", "config", "champion"},
+    "commands": FREE | MEMBERS | VIEWS | {"training", "pipeline", "compose", "config", "config_sections", "champion"},
     "cli": {"__version__"}
     | FREE
     | MEMBERS

@@ -1,6 +1,7 @@
 """The final exam: the test split, read once for each finalist and the baseline, and speed in a fresh process."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from optuna import Study
 
 from autoopt.champion.statistics import drop_interval, mcnemar, share_interval
 from autoopt.core.errors import TrialError
-from autoopt.core.exam import UPPER_LIMIT
+from autoopt.core.exam import RULES, UPPER_LIMIT
 from autoopt.core.kpi import Interval, Kpi, Measurement, Measurements
 from autoopt.measurements import OF_QUALITY
 from autoopt.measurements.classes import recalls
@@ -25,11 +26,18 @@ class Judged:
     """Quality on one split."""
 
     found: dict[str, Measurement]
-    """What was measured."""
-    drops: dict[str, Interval]
-    """95%, of each metric."""
-    judged: dict[str, Measurement]
-    """What the bounds are held against: a metric at the far end of its drop, or where it was measured."""
+    drops: dict[str, Interval | None]
+    """95%, of metrics; None where the metric is not defined on what a bootstrap draws."""
+
+    def by_rule(self, rule: str) -> dict[str, Measurement]:
+        """What the bounds are held against: metrics at the far end of their drops, or all where it was measured. What
+        is not known breaks each bound.
+        """
+        if rule != UPPER_LIMIT:
+            return self.found
+        largest = {name: math.nan if drop is None else drop[1] for name, drop in self.drops.items()}
+        base = {name: self.found[name].baseline or 0.0 for name in largest}
+        return self.found | {name: Measurement(base[name] - largest[name], base[name]) for name in largest}
 
 
 EXAM = "autoopt_exam_"  # and the trial's number: a user attribute of the study
@@ -54,60 +62,66 @@ def final_exam(
     the baseline.
 
     Passed where every bound on quality holds there too, metrics by the rule (see ExamRules), and no bound on speed is
-    broken by more than the spread. The result is kept in the study: asked again for the same trial, it is answered from
-    there and the split stays unread.
+    broken by more than the spread. The result is kept in the study: asked again for the same trial, by another rule
+    too, it is answered from there and the split stays unread.
     """
-    taken = taken_exams(study).get(trial)
-    if taken is not None:
-        return taken
+    known = taken_exams(study).get(trial) or _take(open_sessions, task, kpis, measure_again)
+    broken = known["broken_by_rule"][rule]
+    result = {**known, "rule": rule, "passed": not broken, "broken": broken}
+    study.set_user_attr(f"{EXAM}{trial}", json.loads(json.dumps(result)))
+    return result
+
+
+def _take(
+    open_sessions: Callable[[], tuple[Session, Session]],
+    task: Task,
+    kpis: tuple[Kpi, ...],
+    measure_again: Callable[[], Measurements],
+) -> dict[str, Any]:
+    """What the test split and a fresh process say, and what is broken by each of the rules."""
     targets, metric = task.test.targets.numpy(), task.goal.metric.name
     mine, base = (predict(session, task.test.inputs.numpy()) for session in open_sessions())
-    quality = judge(mine, base, task.test, task, rule)
+    quality = judge(mine, base, task.test, task, kpis)
     value, baseline = quality.found[metric].value, quality.found[metric].baseline or 0.0
     fresh, trouble = _again(measure_again)
-    broken = broken_bounds(quality.judged, kpis)
-    unknown = [kpi.name for kpi in kpis if kpi.name in OF_QUALITY and kpi.name not in quality.judged and kpi.bounds()]
-    broken += [f"{name} is not known on the test split" for name in unknown]
-    broken += [
+    unknown = [kpi.name for kpi in kpis if kpi.name in OF_QUALITY and kpi.name not in quality.found and kpi.bounds()]
+    trouble += [f"{name} is not known on the test split" for name in unknown]
+    trouble += [
         f"{name} in a fresh process"
         for kpi in kpis
         if kpi.name in fresh
         for name in _broken(kpi, kpi.certain_violations(fresh[kpi.name]))
     ]
-    broken += trouble
-    result = {
+    interval = quality.drops[metric]
+    return {
         "quality": metric,
         "value": value,
         "baseline": baseline,
         "drop": baseline - value,
-        "drop_95": list(quality.drops[metric]),
+        "drop_95": interval and list(interval),
         "scores": {name: m.to_dict() for name, m in quality.found.items()},
         "slices": _by_slice(mine, base, targets, task),
         **(_of_classes(mine, base, targets, task) if task.goal.kind == CLASSIFICATION else {}),
         "size": len(targets),
         "fresh": {name: m.to_dict() for name, m in fresh.items()},
-        "rule": rule,
-        "passed": not broken,
-        "broken": broken,
+        "broken_by_rule": {rule: [*broken_bounds(quality.by_rule(rule), kpis), *trouble] for rule in RULES},
     }
-    study.set_user_attr(f"{EXAM}{trial}", json.loads(json.dumps(result)))
-    return result
 
 
 def _again(measure: Callable[[], Measurements]) -> tuple[dict[str, Measurement], list[str]]:
     """What it gives, and what is broken where a fresh process cannot serve the model: the next finalist is asked."""
     try:
         return dict(measure()), []
-    except TrialError as error:
+    except (TrialError, OSError) as error:  # the disk may be full
         return {}, [str(error)]
 
 
-def judge(mine: np.ndarray, base: np.ndarray, split: Split, task: Task, rule: str) -> Judged:
-    """Outputs (n, k) of artifact and baseline on a split, by an exam's rule."""
-    targets = split.targets.numpy()
+def judge(mine: np.ndarray, base: np.ndarray, split: Split, task: Task, kpis: tuple[Kpi, ...]) -> Judged:
+    """Outputs (n, k) of artifact and baseline on a split; the drops are of the task's metric and of those with KPIs."""
+    targets, asked = split.targets.numpy(), {task.goal.metric.name, *(kpi.name for kpi in kpis)}
     found = scores(mine, base, targets, task.goal.metrics, split.slices)
-    drops = {metric.name: drop_interval(metric, mine, base, targets) for metric in task.goal.metrics}
-    return Judged(found, drops, found | {name: _by_rule(found[name], drop[1], rule) for name, drop in drops.items()})
+    metrics = [metric for metric in task.goal.metrics if metric.name in asked]
+    return Judged(found, {metric.name: drop_interval(metric, mine, base, targets) for metric in metrics})
 
 
 def broken_bounds(judged: Measurements, kpis: tuple[Kpi, ...]) -> list[str]:
@@ -115,13 +129,8 @@ def broken_bounds(judged: Measurements, kpis: tuple[Kpi, ...]) -> list[str]:
     return [name for kpi in kpis if kpi.name in judged for name in _broken(kpi, kpi.violations(judged[kpi.name]))]
 
 
-def _by_rule(found: Measurement, largest_drop: float, rule: str) -> Measurement:
-    base = found.baseline or 0.0
-    return Measurement(base - largest_drop, base) if rule == UPPER_LIMIT else found
-
-
 def _broken(kpi: Kpi, violations: dict[str, float]) -> list[str]:
-    return [f"{kpi.name}.{kind}" for kind, violation in violations.items() if violation > 0]
+    return [f"{kpi.name}.{kind}" for kind, violation in violations.items() if not violation <= 0]
 
 
 def _of_classes(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: Task) -> dict[str, Any]:

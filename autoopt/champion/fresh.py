@@ -16,12 +16,12 @@ from autoopt.core.kpi import Measurement
 from autoopt.measurements import Options, Subject
 from autoopt.measurements.cold_start import cold_start
 from autoopt.measurements.drift import Drift
-from autoopt.measurements.latency import latency
+from autoopt.measurements.latency import FEWEST, latency, time_calls
 from autoopt.measurements.process import run_fresh
 from autoopt.measurements.throughput import throughput
 from autoopt.runtimes import RUNTIMES
 
-FEWEST_CALLS = 20  # a block: those of many inputs take long
+FEWEST_CALLS, MOST_CALLS, BATCHES_S = 3, 20, 4.0  # of many inputs each: a block, and seconds for all blocks
 ROWS, LENGTHS, SEQUENCES = "row ", "lengths", "sequences"
 
 
@@ -106,11 +106,21 @@ def main(order: Order) -> None:
     for clients in order.clients:
         found |= {f"{name}_{clients}_clients": loads[clients][name] for name in ("throughput_qps", "load_p95_ms")}
     for batch in order.batch_sizes:
-        calls = max(FEWEST_CALLS, subject.options.calls // batch)
-        options = replace(subject.options, batch=batch, calls=calls)
+        options = _of_batches(subject, batch)
         timed = latency(replace(subject, options=options, drift=Drift(order.drift)))  # other calls drift by themselves
         found |= {f"{name}_batch_{batch}": measured for name, measured in timed.items()}
     print(json.dumps({name: measured.to_list() for name, measured in found.items()}))
+
+
+def _of_batches(subject: Subject, batch: int) -> Options:
+    """Calls of many inputs may take seconds: then a block has few, and nothing is measured twice."""
+    sessions = (subject.session, subject.baseline_session)
+    seconds = sum(float(time_calls(session, subject.inputs, 0, 1, batch)[0]) for session in sessions) / 1e3
+    most = max(MOST_CALLS, subject.options.calls // batch)
+    calls = int(np.clip(BATCHES_S / (FEWEST * seconds), FEWEST_CALLS, most))
+    return replace(
+        subject.options, batch=batch, calls=calls, warmup_calls=min(calls, subject.options.warmup_calls), attempts=1
+    )
 
 
 def _save(inputs: Inputs, file: Path) -> None:

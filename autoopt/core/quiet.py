@@ -1,5 +1,6 @@
 """A quiet machine: while one process measures, the others of the same host wait between two steps of theirs."""
 
+import fcntl
 import logging
 import os
 import tempfile
@@ -7,11 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # Windows: nobody waits there
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +21,7 @@ class QuietMachine:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        folder = folder or Path(tempfile.gettempdir()) / f"autoopt-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+        folder = folder or Path(tempfile.gettempdir()) / f"autoopt-{os.getuid()}"
         self._turn, self._room = _open(folder / "turn.lock"), _open(folder / "room.lock")
         self._working = False
         self._given_up: set[int | None] = set()
@@ -88,10 +84,10 @@ class QuietMachine:
 
 
 def _open(path: Path) -> int | None:
-    """None where there are no such locks, or no file can be written there: then nobody waits."""
+    """None where no file can be written there: then nobody waits."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return None if fcntl is None else os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         log.warning("%s cannot be locked (%s): other processes do not wait while this one measures", path, error)
         return None

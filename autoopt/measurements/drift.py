@@ -3,7 +3,9 @@
 import numpy as np
 
 LEAST = 0.02  # that was seen of small models with the machine to themselves (experiments/noise)
+MOST = 0.15  # above it the machine was busy for a while, which the ratio of two interleaved models does not feel
 FEWEST = 4  # measurements, for their deviation to say anything
+OF_DIFFERENCES = 1.4826 / np.sqrt(2)  # deviation over median difference of two, of what is normally distributed
 
 
 class Drift:
@@ -21,9 +23,11 @@ class Drift:
 
     @property
     def share(self) -> float:
-        """Half of a 95% interval of what comes on top, relative to the value: twice the deviation of the baseline's
-        medians, `least` at least.
+        """Half of a 95% interval of what comes on top, relative to the value, from `least` to MOST: twice the deviation
+        of the baseline's medians, by the median of how far each is from the one before (von Neumann et al. 1941,
+        doi:10.1214/aoms/1177731746), so that an hour in which all was slower does not count.
         """
         if len(self._seen) < FEWEST:
             return self._least
-        return max(self._least, 2 * float(np.std(np.log(self._seen), ddof=1)))
+        apart = float(np.median(np.abs(np.diff(np.log(self._seen)))))
+        return float(np.clip(2 * OF_DIFFERENCES * apart, self._least, MOST))

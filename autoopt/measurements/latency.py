@@ -29,8 +29,8 @@ def latency(subject: Subject) -> dict[str, Measurement]:
     in four to move the number. The 95% intervals of the value and of the ratio are Student's over groups of
     neighbouring blocks (batch means: Conway 1963, doi:10.1287/mnsc.10.1.47), wider by the subject's drift: a bootstrap
     over single blocks held the long-run value in half of the cases at most (experiments/noise). Where half the ratio's
-    interval is more than `options.max_spread` of the ratio, as many blocks are taken again, `options.attempts` times at
-    most, and all of them count: what is above the limit even then is `unstable`.
+    interval, drift left out, is more than `options.max_spread` of it, as many blocks are taken again,
+    `options.attempts` times at most, and all of them count: what is above the limit even then is `unstable`.
     """
     subject = replace(subject, inputs=mixed(subject.inputs, subject.options.calls * subject.options.batch))
     subject = replace(subject, options=replace(subject.options, blocks=_affordable(subject)))
@@ -47,12 +47,15 @@ def latency(subject: Subject) -> dict[str, Measurement]:
 
 def mixed(inputs: Inputs, calls: int) -> Inputs:
     """In an order in which each `calls` neighbours, those of a block, have short and long sequences alike: else the
-    longest of a block, not the model, decides its percentile.
+    longest of a block, not the model, decides its percentile. Within a block they are shuffled, as in traffic. Of rows
+    that are too few for one more block, evenly spread ones are left out; the shortest and the longest stay.
     """
     if inputs.lengths is None:
         return inputs
-    order, groups = np.argsort(inputs.lengths, kind="stable"), max(1, len(inputs) // calls)
-    return inputs[np.concatenate([order[group::groups][:calls] for group in range(groups)])]
+    groups, rng = max(1, len(inputs) // calls), np.random.default_rng(0)
+    wanted = np.linspace(0, len(inputs) - 1, min(len(inputs), groups * calls)).round().astype(int)
+    order = np.argsort(inputs.lengths, kind="stable")[wanted]
+    return inputs[np.concatenate([rng.permutation(order[group::groups]) for group in range(groups)])]
 
 
 def _estimates(mine: Blocks, base: Blocks, subject: Subject) -> dict[str, Measurement]:
@@ -72,15 +75,16 @@ def estimate(mine: Blocks, base: Blocks, percentile: float, *, max_spread: float
     ratio = value / baseline
     places = np.array_split(np.arange(len(mine)), min(GROUPS, len(mine)))
     groups = [tuple(calm([blocks[i] for i in at], percentile) for blocks in (mine, base)) for at in places]
-    half = _half([own / theirs for own, theirs in groups], ratio, drift)
-    half_ms = _half([own for own, _ in groups], value, drift)
+    sampling = _half([own / theirs for own, theirs in groups])
+    half = float(np.hypot(sampling, drift * ratio))
+    half_ms = float(np.hypot(_half([own for own, _ in groups]), drift * value))
     return Measurement(
         value,
         baseline,
         spread=max(half * baseline, half_ms),
         interval=(max(0.0, value - half_ms), value + half_ms),
         ratio_interval=(max(0.0, ratio - half), ratio + half),
-        unstable=half > max_spread * ratio,
+        unstable=sampling > max_spread * ratio,
     )
 
 
@@ -91,10 +95,9 @@ def calm(blocks: Sequence[np.ndarray], percentile: float, share: float = CALM) -
     return float(np.percentile(np.concatenate(chosen), percentile))
 
 
-def _half(groups: list[float], whole: float, drift: float) -> float:
-    """Half of the 95% interval: Student's, over what groups of neighbouring blocks give, and the drift."""
-    sampling = t.ppf(0.975, len(groups) - 1) * np.std(groups, ddof=1) / np.sqrt(len(groups))
-    return float(np.hypot(sampling, drift * whole))
+def _half(groups: list[float]) -> float:
+    """Half of the 95% interval: Student's, over what groups of neighbouring blocks give."""
+    return float(t.ppf(0.975, len(groups) - 1) * np.std(groups, ddof=1) / np.sqrt(len(groups)))
 
 
 def _affordable(subject: Subject) -> int:

@@ -20,17 +20,18 @@ def main(model: str, inputs: str, threads: int, runtime: str) -> None:
     open_model = RUNTIMES[runtime](threads)
     own = peak_mb()
     with np.load(inputs, allow_pickle=False) as found:
-        calls: dict[str, dict[str, np.ndarray]] = {}
+        calls: dict[str, dict[str, str]] = {}
         for key in found.files:
             number, _, name = key.partition(" ")
-            calls.setdefault(number, {})[name] = found[key]
-    began = time.perf_counter()
-    names, serve = open_model(model)
-    loaded = None
-    for call in calls.values():
-        serve({name: array for name, array in call.items() if name in names})
-        loaded = loaded or time.perf_counter() - began
-    print(json.dumps({"load_ms": 1e3 * (loaded or 0.0), "peak_rss_mb": peak_mb(), "runtime_rss_mb": own}))
+            calls.setdefault(number, {})[name] = key
+        first = {name: found[key] for name, key in calls["0"].items()}
+        began = time.perf_counter()
+        names, serve = open_model(model)
+        serve({name: array for name, array in first.items() if name in names})
+        loaded = time.perf_counter() - began
+        for call in calls.values():  # one after the other: the memory is that of a server, not of the file
+            serve({name: found[key] for name, key in call.items() if name in names})
+    print(json.dumps({"load_ms": 1e3 * loaded, "peak_rss_mb": peak_mb(), "runtime_rss_mb": own}))
 
 
 def use_onnxruntime(threads: int) -> Callable[[str], tuple[set[str], Serve]]:

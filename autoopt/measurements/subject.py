@@ -34,8 +34,8 @@ class Options:
 
     @property
     def has_p99(self) -> bool:
-        """Whether the calls are enough for a 99th percentile: one above it in each block."""
-        return self.calls >= 100 and self.blocks >= 10
+        """Whether the calls are enough for a 99th percentile: one above it in each block, five in those that count."""
+        return self.calls >= 100 and self.blocks * self.calls >= 2000
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Throughput and latency under load: several client threads on one session."""
 
-import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ def throughput(subject: Subject) -> dict[str, Measurement]:
     the baseline's. load_p95_ms: the 95th percentile of the time of one call meanwhile, over all slices. With a price,
     cost_per_million: what a million of such queries cost.
 
-    The spread is half the range of the slices' ratios, times the baseline. A pair of slices goes before that does not
-    count: a runtime may make what serves several threads when they first call.
+    The spread is half the range of the slices, and of their ratios times the baseline, whichever is more. A pair of
+    slices goes before that does not count: a runtime may make what serves several threads when they first call.
     """
     inputs = [subject.inputs[i : i + 1] for i in range(min(len(subject.inputs), DIFFERENT))]
     slices = [
@@ -44,7 +44,8 @@ def throughput(subject: Subject) -> dict[str, Measurement]:
 def _measurement(pair: Sequence[Any] | np.ndarray, slices: np.ndarray) -> Measurement:
     """The values of the artifact and of the baseline; in `slices` (n, 2), those of each slice."""
     value, baseline = map(float, pair)
-    return Measurement(value, baseline, spread=float(np.ptp(slices[:, 0] / slices[:, 1])) / 2 * baseline)
+    of_ratios = float(np.ptp(slices[:, 0] / slices[:, 1])) * baseline
+    return Measurement(value, baseline, spread=max(of_ratios, float(np.ptp(slices[:, 0]))) / 2)
 
 
 def _slice(session: Run, inputs: Sequence[Inputs], options: Options) -> tuple[float, np.ndarray]:
@@ -61,10 +62,7 @@ def _slice(session: Run, inputs: Sequence[Inputs], options: Options) -> tuple[fl
             before, now = now, time.perf_counter()
             times[number].append(now - before)
 
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(options.clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(options.clients) as threads:
+        list(threads.map(client, range(options.clients)))  # raises what a client raises
     seconds = time.perf_counter() - began
     return sum(map(len, times)) / seconds, 1e3 * np.concatenate([np.array(own) for own in times])

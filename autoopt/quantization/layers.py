@@ -10,6 +10,7 @@ from autoopt.quantization.calibration import WITH_WEIGHTS, Plan
 
 UNTYPED = {"DefaultTensorType": onnx.TensorProto.FLOAT}
 """For onnxruntime's quantizers: of operators of its own they do not know what comes out."""
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 KINDS = {"Conv": "Conv", "Gemm": "MatMul", "MatMul": "MatMul", "Gather": "Gather"}
 """Of operators with weights; a fully connected layer counts as MatMul."""
 
@@ -19,7 +20,8 @@ def weights_by_layer(source: Path, kinds: frozenset[str] = WITH_WEIGHTS) -> dict
     where one has no name: then it cannot be told from others.
     """
     graph = onnx.load(source).graph
-    sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
+    floats = [tensor for tensor in graph.initializer if tensor.data_type in FLOATS]  # others are indices
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in floats}
     wanted = [node for node in graph.node if KINDS.get(node.op_type) in kinds]
     layers = [node for node in wanted if sizes.keys() & set(node.input)]
     if not all(node.name for node in layers):

@@ -207,9 +207,10 @@ def _failure(outcome: Outcome, trial: Trial) -> str:
 def _scores(test: Mapping[str, Any]) -> str:
     """The quality of both on the test split, and the interval of the drop: a share in percent and points."""
     scale, percent, unit = (100, "%", " points") if test["quality"] in SHARES else (1, "", "")
-    low, high = (scale * limit for limit in test["drop_95"])
+    drop_95 = [f"{scale * limit:.2f}" for limit in test["drop_95"] or ()]
+    sure = f"95%: {' to '.join(drop_95)}" if drop_95 else "its interval is not known"
     scores = f"{scale * test['value']:.2f}{percent} against the baseline's {scale * test['baseline']:.2f}{percent}"
-    return f"{test['quality']} {scores}, a drop of {scale * test['drop']:.2f}{unit} (95%: {low:.2f} to {high:.2f})"
+    return f"{test['quality']} {scores}, a drop of {scale * test['drop']:.2f}{unit} ({sure})"
 
 
 def losses(test: Mapping[str, Any]) -> dict[str, list[list[str]]]:

@@ -45,11 +45,9 @@ def open_openvino(path: Path, threads: int) -> Callable[[Inputs], np.ndarray]:
     def run(inputs: Inputs) -> np.ndarray:
         arrays = {name: np.ascontiguousarray(inputs.arrays[name]) for name in names}
         with places:
+            request = None
             try:
-                request = idle.pop()
-            except IndexError:  # all of them are at work
-                request = copy()
-            try:
+                request = idle.pop() if idle else copy()  # none is idle while all of them are at work
                 for name, array in arrays.items():
                     request.set_tensor(name, openvino.Tensor(array, shared_memory=array.flags.writeable))
                 request.infer()
@@ -57,6 +55,7 @@ def open_openvino(path: Path, threads: int) -> Callable[[Inputs], np.ndarray]:
             except RuntimeError as error:  # it prepares its kernels for each shape when it meets it
                 raise TrialError(f"openvino cannot serve the model: {one_line(error, 300)}") from error
             finally:
-                idle.append(request)
+                if request is not None:
+                    idle.append(request)
 
     return run

@@ -20,7 +20,8 @@ from run import HERE, left_in_float, scores
 
 from autoopt.commands.bench import load_task
 from autoopt.config import load_settings
-from autoopt.pipeline import RANKING_INPUTS, spread
+from autoopt.core.rows import spread
+from autoopt.low_bits import RANKING_INPUTS
 from autoopt.quantization import SCHEMES, Plan, damage_by_layer
 from autoopt.runtimes.export import export
 from autoopt.tasks import Split

@@ -23,8 +23,9 @@ from torch import nn
 
 from autoopt.commands.bench import load_task, make_bench
 from autoopt.config import load_settings
+from autoopt.core.rows import spread
 from autoopt.core.space import typical
-from autoopt.low_bits import RANKING_INPUTS, spread
+from autoopt.low_bits import RANKING_INPUTS
 from autoopt.pipeline import CALIBRATION_INPUTS, Bench, build_student, prune
 from autoopt.quantization import SCHEMES, Plan, damage_by_layer, most_damaged, weights_by_layer
 from autoopt.quantization.ranking import noise_to_signal, outputs

@@ -25,8 +25,9 @@ import torch
 from autoopt.commands.bench import load_task, make_bench
 from autoopt.config import load_settings
 from autoopt.core.recipe import Recipe
+from autoopt.core.rows import spread
 from autoopt.core.space import typical
-from autoopt.pipeline import CALIBRATION_INPUTS, Bench, build_student, prune, spread
+from autoopt.pipeline import CALIBRATION_INPUTS, Bench, build_student, prune
 from autoopt.pruning import Pruned
 from autoopt.quantization import SCHEMES, Learned, Plan
 from autoopt.quantization.ranking import outputs

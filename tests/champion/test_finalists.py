@@ -14,6 +14,7 @@ from autoopt.champion.finalists import finalists
 from autoopt.commands.bench import make_bench
 from autoopt.config import load_settings
 from autoopt.core import artifact
+from autoopt.core.errors import TrialError
 from autoopt.core.exam import ExamRules
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Kpi
@@ -57,9 +58,46 @@ def numbers(trials: list[Trial]) -> list[int]:
 
 def test_those_for_whom_the_rule_holds_on_validation_come_first(bench: Bench, tmp_path: Path) -> None:
     for wanted, expected in ((1, [5]), (2, [5, 7]), (3, [5, 7, 4]), (9, [5, 7, 4, 6])):
-        assert numbers(finalists(tmp_path, FRONT, bench, KPIS, ExamRules(finalists=wanted))) == expected
+        assert numbers(finalists(tmp_path, FRONT, {}, bench, KPIS, ExamRules(finalists=wanted))) == expected
     at_the_point = ExamRules(rule="point", finalists=3)
-    assert numbers(finalists(tmp_path, FRONT, bench, KPIS, at_the_point)) == [4, 5, 6]
+    assert numbers(finalists(tmp_path, FRONT, {}, bench, KPIS, at_the_point)) == [4, 5, 6]
+
+
+def test_who_has_taken_the_exam_is_not_judged_again(bench: Bench, tmp_path: Path) -> None:
+    taken = {5: {"broken_by_rule": {"upper_limit": ["accuracy.max_drop"]}}, 6: {"broken_by_rule": {"upper_limit": []}}}
+    assert numbers(finalists(tmp_path, FRONT, taken, bench, KPIS, ExamRules())) == [6, 7, 4]
+
+
+def test_another_rule_judges_the_same_exam(bench: Bench, tmp_path: Path) -> None:
+    """What was read of the test split stays as it was."""
+    study = begin(tmp_path)
+    assert package.crown(tmp_path, study, [DOUBTFUL], bench, KPIS, ExamRules()) is None
+    read = taken_exams(study)[4]
+    blind = replace(bench, open_in=None)  # type: ignore[arg-type]
+    assert package.crown(tmp_path, study, [DOUBTFUL], blind, KPIS, ExamRules(rule="point")) == tmp_path / "champion"
+    assert taken_exams(study)[4] == {**read, "rule": "point", "passed": True, "broken": []}
+    assert package.crown(tmp_path, study, [DOUBTFUL], blind, KPIS, ExamRules()) is None
+
+
+def test_the_best_that_has_passed_is_champion(bench: Bench, tmp_path: Path) -> None:
+    """As the report says it, whoever was asked last."""
+    study = begin(tmp_path)
+    point = ExamRules(rule="point")
+    package.crown(tmp_path, study, [DOUBTFUL], bench, KPIS, point)
+    package.crown(tmp_path, study, [PROVEN], bench, KPIS, point)
+    package.crown(tmp_path, study, [DOUBTFUL, PROVEN], bench, KPIS, point)
+    assert artifact.verify(tmp_path / "champion")["card"] == DOUBTFUL.number
+
+
+def test_a_model_that_cannot_be_opened_does_not_end_the_night(bench: Bench, tmp_path: Path) -> None:
+    def open_in(name: str, path: Path) -> Callable[[Inputs], np.ndarray]:
+        if path.parent.name == f"{PROVEN.number:04d}":
+            raise TrialError("it is gone")
+        return bench.open_in(name, path)
+
+    study, point, front = begin(tmp_path), ExamRules(rule="point"), [PROVEN, FRONT[3]]
+    assert package.crown(tmp_path, study, front, replace(bench, open_in=open_in), KPIS, point) == tmp_path / "champion"
+    assert artifact.verify(tmp_path / "champion")["card"] == FRONT[3].number
 
 
 def test_nobody_reads_the_test_split_who_cannot_pass_on_validation(bench: Bench, tmp_path: Path) -> None:

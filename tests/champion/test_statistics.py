@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from autoopt.champion.statistics import drop_interval, mcnemar, share_interval
+from autoopt.core.errors import TrialError
 from autoopt.core.metric import Metric
 from autoopt.tasks.goal import METRICS
 
@@ -50,6 +51,26 @@ def test_counting_rows_is_drawing_rows() -> None:
     mine, base, targets = pair(np.random.default_rng(1), 2000, 0.03, 0.05)
     drawn = drop_interval(Metric("other", ACCURACY.score), mine, base, targets)
     assert drop_interval(ACCURACY, mine, base, targets) == pytest.approx(drawn, abs=1.5e-3)
+
+
+def test_draws_on_which_a_metric_is_not_defined_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.arange(400) % 2
+    targets[:] = 0
+    targets[:6] = 1  # so few that one draw in four hundred lacks them
+    outputs = rng.random((400, 2))
+
+    def recall(outputs: np.ndarray, targets: np.ndarray) -> float:
+        if not targets.any():
+            raise TrialError("no row of class 1")
+        return float((outputs.argmax(1) == 1)[targets == 1].mean())
+
+    low, high = drop_interval(Metric("quality", recall), outputs, outputs[::-1], targets)  # type: ignore[misc]
+    assert -1 <= low < high <= 1
+    targets[1:6] = 0  # now one in three does
+    assert drop_interval(Metric("quality", recall), outputs, outputs, targets) is None
+    nan = Metric("quality", lambda outputs, targets: float("nan"))
+    assert drop_interval(nan, outputs, outputs, targets) is None
 
 
 def test_numbers_have_an_interval_too() -> None:
