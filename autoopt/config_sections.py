@@ -89,7 +89,7 @@ def read_measuring(raw: Mapping[str, Any], kpis: tuple[Kpi, ...]) -> Options:
     if not options.has_p99 and any(kpi.name == "latency_p99_ms" for kpi in kpis):
         raise ConfigError(
             f"kpis.latency_p99_ms needs more calls than runtime.blocks={options.blocks} and runtime.calls="
-            f"{options.calls}: type runtime.calls=100 (a block, and 2000 in all)"
+            f"{options.calls}: type runtime.calls=100 (and at least 10 blocks)"
         )
     return options
 

@@ -14,7 +14,7 @@ from autoopt.measurements.subject import Run, Subject
 
 ATTEMPT_S, FEWEST = 2.0, 8  # an attempt of slow models takes fewer blocks, down to so many
 PERCENTILES = {"latency_p50_ms": 50, "latency_p95_ms": 95, "latency_p99_ms": 99}
-CALM = 0.25  # share of the blocks that counts: other work makes blocks slower, never faster
+CALM = 0.5  # share of the blocks that counts: other work makes blocks slower, never faster
 GROUPS = 5  # of neighbouring blocks: what disturbs one disturbs the next, so that single blocks would seem too sure
 
 Blocks = list[np.ndarray]
@@ -25,8 +25,8 @@ def latency(subject: Subject) -> dict[str, Measurement]:
     `options.batch` real inputs.
 
     Blocks alternate: artifact, baseline, artifact, ... so that both meet the same noise. A percentile is that of all
-    calls in the calmest quarter of the blocks, those of the lowest medians: other work on the machine must spoil three
-    in four to move the number. The 95% intervals of the value and of the ratio are Student's over groups of
+    calls in the calmer half of the blocks, those of the lower medians: other work on the machine must spoil more than
+    every other one to move the number. The 95% intervals of the value and of the ratio are Student's over groups of
     neighbouring blocks (batch means: Conway 1963, doi:10.1287/mnsc.10.1.47), wider by the subject's drift: a bootstrap
     over single blocks held the long-run value in half of the cases at most (experiments/noise). Where half the ratio's
     interval, drift left out, is more than `options.max_spread` of it, as many blocks are taken again,

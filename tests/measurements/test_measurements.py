@@ -246,7 +246,7 @@ def test_a_99th_percentile_needs_a_hundred_calls_a_block(subject: Subject) -> No
         return subject.session(inputs)
 
     calls = iter(range(10**9))
-    options = Options(blocks=20, calls=100, attempts=1)
+    options = Options(blocks=10, calls=100, attempts=1)
     found = MEASURES["latency"].take(replace(subject, session=rarely_slow, options=options))
     assert found["latency_p99_ms"].value >= 20.0 > found["latency_p95_ms"].value
     few = replace(subject, options=replace(options, calls=99))
@@ -292,8 +292,8 @@ def test_the_interval_holds_the_value_nine_times_in_ten() -> None:
 def test_a_percentile_is_that_of_all_calls_in_the_calm_blocks() -> None:
     """One call in ten of a calm block is slow: the blocks with the lowest 95th percentiles would hide it."""
     rng = np.random.default_rng(0)
-    quiet = [np.where(rng.random(40) < 0.1, 3.0, 1.0) + i * 1e-6 for i in range(5)]
-    busy = [np.full(40, 2.0) for _ in range(15)]
+    quiet = [np.where(rng.random(40) < 0.1, 3.0, 1.0) + i * 1e-6 for i in range(10)]
+    busy = [np.full(40, 2.0) for _ in range(10)]
     assert calm(busy + quiet, 95) == np.percentile(np.concatenate(quiet), 95) > 2.9
     assert calm(quiet + busy, 50) == pytest.approx(1.0, abs=1e-3)
 
