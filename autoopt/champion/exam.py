@@ -66,6 +66,17 @@ def final_exam(
     too, it is answered from there and the split stays unread.
     """
     known = taken_exams(study).get(trial) or _take(open_sessions, task, kpis, measure_again)
+    return _judged(study, trial, known, rule)
+
+
+def judge_again(study: Study, rule: str) -> None:
+    """All exams that were taken, by another rule maybe; the test split stays unread."""
+    for trial, known in taken_exams(study).items():
+        if known["rule"] != rule:
+            _judged(study, trial, known, rule)
+
+
+def _judged(study: Study, trial: int, known: dict[str, Any], rule: str) -> dict[str, Any]:
     broken = known["broken_by_rule"][rule]
     result = {**known, "rule": rule, "passed": not broken, "broken": broken}
     study.set_user_attr(f"{EXAM}{trial}", json.loads(json.dumps(result)))

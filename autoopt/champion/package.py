@@ -8,11 +8,11 @@ from pathlib import Path
 
 from optuna import Study
 
-from autoopt.champion.exam import final_exam, taken_exams
+from autoopt.champion.exam import final_exam, judge_again, taken_exams
 from autoopt.champion.finalists import finalists
 from autoopt.champion.fresh import measure_fresh
 from autoopt.core import artifact
-from autoopt.core.errors import ArtifactError, TrialError
+from autoopt.core.errors import ArtifactError, Interrupted, TrialError
 from autoopt.core.exam import ExamRules
 from autoopt.core.kpi import Kpi, Measurement
 from autoopt.core.recipe import BASELINE, Recipe
@@ -32,6 +32,7 @@ def crown(
     earlier session maybe, into `folder`/champion: its artifact, the exam on the card. None where none has: then a
     champion that is not on the front any more goes.
     """
+    judge_again(study, rules.rule)
     for trial in finalists(folder, front, taken_exams(study), bench, kpis, rules):
         model = artifact.trial_folder(folder, trial.number) / artifact.MODEL
         again = partial(_measure_again, bench, model, trial.recipe, rules)
@@ -39,7 +40,7 @@ def crown(
         try:
             if final_exam(study, trial.number, opened, bench.task, kpis, rules.rule, again)["passed"]:
                 break
-        except TrialError as error:
+        except (TrialError, Interrupted) as error:  # no verdict: it may be taken another time
             log.warning("trial %d cannot take its exam: %s", trial.number, error)
     exams = taken_exams(study)
     passed = [trial for trial in front if exams.get(trial.number, {}).get("passed")]

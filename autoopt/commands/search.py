@@ -135,7 +135,8 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any) 
             else "stopped before its end: the same command goes on"
         )
     if outcome.failed and outcome.champion is None:
-        hints.append("nothing to ship: type exam.finalists=N to examine more of the front, or search on")
+        more = "type exam.finalists=N to examine more of the front, " if outcome.unexamined else ""
+        hints.append(f"nothing to ship: {more}search on, widen the bound in a new study, or ask for exam.rule=point")
     log.info("stopped by %s after %d trials", outcome.stopped_by, len(outcome.standing.trials))
     tell(outcome, hints=hints)
 

@@ -64,7 +64,9 @@ class Caution:
 NO_VNNI = Caution("x86 without VNNI adds 8-bit products with saturation: weights keep to 7 bits", saturates)
 SLOW_CONVOLUTIONS = Caution("x86 without VNNI: convolutions take several times as long as in fp32", saturates)
 NO_FLOAT16 = Caution("CPUs without float16 arithmetic cast back and forth: smaller, no faster than fp32", lacks_float16)
-SIZE_ALONE = Caution("on a CPU it buys size alone: one input a call takes as long as in fp32, or twice", lambda: True)
+SIZE_ALONE = Caution(
+    "on a CPU it buys size alone: one input a call takes as long as in fp32, or many times as long", lambda: True
+)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,12 @@ class Outcome:
         """
         front, exams = self.standing.front, self.exams
         passed = [trial for trial in front if exams.get(trial.number, {}).get("passed")]
-        waiting = [trial for trial in front if trial.number not in exams]
-        return next(iter(passed or waiting[: max(0, self.finalists - len(self.failed))]), None)
+        return next(iter(passed or self.unexamined[: max(0, self.finalists - len(self.failed))]), None)
+
+    @property
+    def unexamined(self) -> tuple[Trial, ...]:
+        """Those of the front that have not taken their exam, the best first."""
+        return tuple(trial for trial in self.standing.front if trial.number not in self.exams)
 
     @property
     def test(self) -> Mapping[str, Any] | None:

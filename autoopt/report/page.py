@@ -13,12 +13,14 @@ from autoopt.report.words import (
     UNSTABLE,
     UNSTABLE_MEANS,
     bounds,
+    difference,
     early_ends,
     losses,
     measured_surely,
     number,
     objectives,
     recipe_line,
+    shown,
     slower_line,
     unsteady,
     verdict,
@@ -119,16 +121,38 @@ def _role(trial: Trial, outcome: Outcome) -> str:
 
 
 def _exam(outcome: Outcome) -> str:
-    """What lies beneath the champion's quality on the test split: classes and slices, those that lost most first."""
+    """The champion's quality on the test split, what lies beneath it (classes and slices, those that lost most first),
+    and its speed in a fresh process.
+    """
     if outcome.test is None:
         return ""
-    tables = [
+    tables = [f"<table>{''.join(map(_row, _quality(outcome.test)))}</table>"]
+    tables += [
         f"<h3>{html.escape(title)}</h3><table>{''.join(_row(cells) for cells in rows)}</table>"
         for title, rows in losses(outcome.test).items()
     ]
     rows = [["measured again", "value", "ratio", "95%"], *_fresh(outcome.test)]
     tables.append(f"<h3>In a fresh process</h3><table>{''.join(map(_row, rows))}</table>")
     return f"<h2>The champion's final exam</h2>{''.join(tables)}"
+
+
+def _quality(test: Mapping[str, Any]) -> list[list[str]]:
+    """How good champion and baseline are on the test split, and how sure that is."""
+    rows = [
+        [f"on {test['size']} rows", "champion", "baseline"],
+        [test["quality"], *(shown(test, test[key]) for key in ("value", "baseline"))],
+    ]
+    if test["quality"] == "accuracy":
+        shares = [test[key] for key in ("accuracy_95", "baseline_accuracy_95")]
+        rows.append(["95%", *(" to ".join(shown(test, end) for end in ends) for ends in shares)])
+    rows.append(["difference", difference(test), ""])
+    if "mcnemar_p" in test:
+        rows.append(["McNemar's p", f"{test['mcnemar_p']:.3g}", "that both are right equally often"])
+    ends_at = {
+        "upper_limit": "the bounds hold at the far end of the interval",
+        "point": "the bounds hold where measured",
+    }
+    return [*rows, ["exam.rule", test["rule"], ends_at[test["rule"]]]]
 
 
 def _fresh(test: Mapping[str, Any]) -> list[list[str]]:

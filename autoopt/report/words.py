@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autoopt.core.errors import STRUCTURE
+from autoopt.core.exam import POINT, UPPER_LIMIT
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.core.slower import slower_schemes
@@ -196,21 +197,33 @@ def _exam(outcome: Outcome) -> str:
     if test is None:
         return "its final exam is not taken yet"
     before = "".join(f"; before it, {_failure(outcome, trial)}" for trial in outcome.failed)
-    return f"final exam on the test split passed, {_scores(test)}{before}"
+    how = " by exam.rule=point" if test["rule"] == POINT else ""
+    return f"final exam on the test split passed{how}, {_scores(test)}{before}"
 
 
 def _failure(outcome: Outcome, trial: Trial) -> str:
     test = outcome.exams[trial.number]
-    return f"trial {trial.number} failed its exam by {', '.join(test['broken'])} ({_scores(test)})"
+    unsure = test["rule"] == UPPER_LIMIT and test["broken_by_rule"][POINT] == []
+    why = "; by exam.rule=upper_limit its far end counts" if unsure else ""
+    return f"trial {trial.number} failed its exam by {', '.join(test['broken'])} ({_scores(test)}{why})"
 
 
 def _scores(test: Mapping[str, Any]) -> str:
-    """The quality of both on the test split, and the interval of the drop: a share in percent and points."""
-    scale, percent, unit = (100, "%", " points") if test["quality"] in SHARES else (1, "", "")
-    drop_95 = [f"{scale * limit:.2f}" for limit in test["drop_95"] or ()]
-    sure = f"95%: {' to '.join(drop_95)}" if drop_95 else "its interval is not known"
-    scores = f"{scale * test['value']:.2f}{percent} against the baseline's {scale * test['baseline']:.2f}{percent}"
-    return f"{test['quality']} {scores}, a drop of {scale * test['drop']:.2f}{unit} ({sure})"
+    own, base = (shown(test, test[key]) for key in ("value", "baseline"))
+    return f"{test['quality']} {own} against the baseline's {base}: {difference(test)}"
+
+
+def shown(test: Mapping[str, Any], value: float) -> str:
+    """A value of an exam's metric: a share in percent."""
+    return f"{100 * value:.2f}%" if test["quality"] in SHARES else number(value)
+
+
+def difference(test: Mapping[str, Any]) -> str:
+    """To the baseline on the test split, with its 95% interval: above 0 is better."""
+    scale, digits, unit = (100, ".2f", " points") if test["quality"] in SHARES else (1, ".4g", "")
+    ends = [f"{-scale * limit:+{digits}}" for limit in reversed(test["drop_95"] or ())]
+    sure = f"95%: {' to '.join(ends)}" if ends else "its interval is not known"
+    return f"{-scale * test['drop']:+{digits}}{unit} ({sure})"
 
 
 def losses(test: Mapping[str, Any]) -> dict[str, list[list[str]]]:
@@ -226,8 +239,8 @@ def losses(test: Mapping[str, Any]) -> dict[str, list[list[str]]]:
 
 
 def _loss(name: str, value: float, row: Mapping[str, Any], share: bool) -> list[str]:
-    shown = [f"{100 * number:.1f}%" if share else f"{number:.4g}" for number in (value, row["baseline"])]
-    return [name, shown[0], f"against {shown[1]}", f"of {row['rows']} rows"]
+    both = [f"{100 * number:.1f}%" if share else f"{number:.4g}" for number in (value, row["baseline"])]
+    return [name, both[0], f"against {both[1]}", f"of {row['rows']} rows"]
 
 
 def _gain(m: Measurement, facts: Facts) -> str:

@@ -20,6 +20,7 @@ from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Kpi
 from autoopt.core.recipe import BASELINE
 from autoopt.core.trial import COMPLETE, Trial
+from autoopt.measurements.process import run_fresh
 from autoopt.measurements.quality import predict
 from autoopt.pipeline import Bench
 from autoopt.runtimes import RUNTIMES
@@ -98,6 +99,30 @@ def test_a_model_that_cannot_be_opened_does_not_end_the_night(bench: Bench, tmp_
     study, point, front = begin(tmp_path), ExamRules(rule="point"), [PROVEN, FRONT[3]]
     assert package.crown(tmp_path, study, front, replace(bench, open_in=open_in), KPIS, point) == tmp_path / "champion"
     assert artifact.verify(tmp_path / "champion")["card"] == FRONT[3].number
+
+
+def test_an_exam_that_somebody_stopped_is_none(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*models: Path, **how: object) -> dict:
+        return run_fresh("-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)")  # type: ignore[no-any-return]
+
+    study, passing = begin(tmp_path), package.measure_fresh
+    monkeypatch.setattr(package, "measure_fresh", stopped)
+    assert package.crown(tmp_path, study, [PROVEN], bench, KPIS, ExamRules()) is None
+    assert taken_exams(study) == {}
+    monkeypatch.setattr(package, "measure_fresh", passing)
+    assert package.crown(tmp_path, study, [PROVEN], bench, KPIS, ExamRules()) == tmp_path / "champion"
+
+
+def test_all_exams_that_were_taken_are_judged_by_the_rule_of_today(bench: Bench, tmp_path: Path) -> None:
+    study, front = begin(tmp_path), [DOUBTFUL, PROVEN]
+    package.crown(tmp_path, study, [DOUBTFUL], bench, KPIS, ExamRules())
+    package.crown(tmp_path, study, [PROVEN], bench, KPIS, ExamRules())
+    package.crown(tmp_path, study, front, bench, KPIS, ExamRules(rule="point"))
+    assert {n: (exam["rule"], exam["passed"]) for n, exam in taken_exams(study).items()} == {
+        4: ("point", True),
+        5: ("point", True),
+    }
+    assert artifact.verify(tmp_path / "champion")["card"] == DOUBTFUL.number
 
 
 def test_nobody_reads_the_test_split_who_cannot_pass_on_validation(bench: Bench, tmp_path: Path) -> None:

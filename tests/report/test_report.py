@@ -30,8 +30,10 @@ from tests.search.table import KPIS
 
 FACTS = {"accuracy": Facts("share", True, ""), "latency_p95_ms": Facts("ms", False, "")}
 TEST = {"quality": "accuracy", "value": 0.93, "baseline": 0.95, "drop": 0.02, "drop_95": [0.004, 0.037], "size": 300}
-PASSED = {**TEST, "passed": True, "broken": []}
+TEST |= {"accuracy_95": [0.9, 0.95], "baseline_accuracy_95": [0.92, 0.97], "mcnemar_p": 0.02, "rule": "upper_limit"}
+PASSED = {**TEST, "passed": True, "broken": [], "broken_by_rule": {"upper_limit": [], "point": []}}
 FAILED_EXAM = {**TEST, "passed": False, "broken": ["accuracy.max_drop"]}
+FAILED_EXAM |= {"broken_by_rule": {"upper_limit": ["accuracy.max_drop"], "point": ["accuracy.max_drop"]}}
 
 
 def trial(number: int, accuracy: float, latency: float, **fields: object) -> Trial:
@@ -113,10 +115,11 @@ def test_the_page_is_one_file_that_says_who_won(good: Outcome, tmp_path: Path) -
     assert "<h1>&lt;s&gt;</h1>" in text
     assert "Trial 1 is the champion" in text
     assert (
-        "final exam on the test split passed, accuracy 93.00% against the baseline&#x27;s 95.00%, a drop of 2.00 points"
-        in text
+        "final exam on the test split passed, accuracy 93.00% against the baseline&#x27;s 95.00%: -2.00 points" in text
     )
-    assert "a drop of 2.00 points (95%: 0.40 to 3.70)" in text
+    assert "-2.00 points (95%: -3.70 to -0.40)" in text
+    assert "<tr><td>95%</td><td>90.00% to 95.00%</td><td>92.00% to 97.00%</td></tr>" in text
+    assert "<td>upper_limit</td><td>bounds hold at the far end of the interval</td>" in text
     assert "the loss became &lt;nan&gt;" in text
     assert "data:image/png;base64," in text
     assert "train</td><td>9.0 s</td><td>72.0%" in text
@@ -225,12 +228,17 @@ def test_the_verdict_covers_every_case(good: Outcome, infeasible: Outcome) -> No
     second = verdict(replace(good, exams={1: FAILED_EXAM, 2: PASSED}))
     assert second.startswith("Trial 2 is the champion")
     assert "before it, trial 1 failed its exam by accuracy.max_drop (accuracy 93.00% against" in second
+    unsure = {**FAILED_EXAM, "drop": -0.01, "broken_by_rule": {"upper_limit": ["accuracy.max_drop"], "point": []}}
+    assert "+1.00 points (95%: -3.70 to -0.40); by exam.rule=upper_limit its far end counts)" in verdict(
+        replace(good, exams={1: unsure, 2: PASSED})
+    )
+    assert "passed by exam.rule=point, accuracy" in verdict(replace(good, exams={1: {**PASSED, "rule": "point"}}))
     none = replace(good, exams={1: FAILED_EXAM, 2: FAILED_EXAM})
     assert verdict(none).startswith("No champion: of the front, trial 1 failed its exam by accuracy.max_drop")
     assert document(none)["champion"] is None
     assert set(document(none)["exams"]) == {"1", "2"}
     number = {**PASSED, "quality": "r2", "value": 0.8, "baseline": 0.9}
-    assert "r2 0.80 against the baseline's 0.90, a drop of 0.02" in verdict(replace(good, exams={1: number}))
+    assert "r2 0.8 against the baseline's 0.9: -0.02" in verdict(replace(good, exams={1: number}))
     assert verdict(infeasible).endswith("blocked by accuracy.")
     assert verdict(outcome(trial(0, 0.95, 2.0))) == "No trial beyond the baseline is complete yet."
     recipe = Recipe("cnn", "none", "none", width=2.0)
