@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autoopt.core.exam import POINT, UPPER_LIMIT
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.report.outcome import Outcome
@@ -148,11 +149,8 @@ def _quality(test: Mapping[str, Any]) -> list[list[str]]:
     rows.append(["difference", difference(test), ""])
     if "mcnemar_p" in test:
         rows.append(["McNemar's p", f"{test['mcnemar_p']:.3g}", "that both are right equally often"])
-    ends_at = {
-        "upper_limit": "the bounds hold at the far end of the interval",
-        "point": "the bounds hold where measured",
-    }
-    return [*rows, ["exam.rule", test["rule"], ends_at[test["rule"]]]]
+    held = {UPPER_LIMIT: "bounds hold at the far end of the interval", POINT: "bounds hold where it was measured"}
+    return [*rows, ["exam.rule", test["rule"], held[test["rule"]]]]
 
 
 def _fresh(test: Mapping[str, Any]) -> list[list[str]]:
