@@ -29,6 +29,7 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 STYLES = {OK: "green", WARNING: "yellow", ERROR: "bold red"}
 PACKAGES = ("torch", "onnx", "onnxruntime", "optuna", "mlflow", "hydra-core", "torch-pruning")
 QUIET_S, PRODUCTS, UNSTEADY = 5.0, 200, 1.5
+BUSY = 0.75  # of the cores, in the load average
 LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 2.0
 
 
@@ -121,6 +122,7 @@ def _threads(settings: Settings) -> Finding:
 
 def _quiet() -> Finding:
     """How steady a small matrix product is, block by block: what other work on the machine does to latencies."""
+    busy = os.getloadavg()[0]  # of the last minute: work that never pauses slows all blocks alike
     matrix = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
     blocks = []
     end = time.perf_counter() + QUIET_S
@@ -134,7 +136,8 @@ def _quiet() -> Finding:
     detail = (
         f"a small matrix product takes {1e6 * middle / PRODUCTS:.0f} us, at times {spread:.2f}x its best{_governor()}"
     )
-    if spread <= UNSTEADY:
+    detail += f"; load average {busy:.1f} on {usable_cores()} cores"
+    if spread <= UNSTEADY and busy <= BUSY * usable_cores():
         return Finding(OK, detail)
     return Finding(WARNING, detail, "other work is on this machine: ratios hold, milliseconds may not")
 
