@@ -36,6 +36,7 @@ def fit(model: nn.Module) -> None:
         optimizer.step()
 
 
+@pytest.mark.slow
 def test_optimize_searches_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wide = {"size_mb": {"objective": True}, "accuracy": {"objective": True, "max_drop": 0.5}}
     words = [f"outputs={tmp_path}", "study=mine", "tracking=none", "budget.trials=3", "space.epochs=2", "threads=1"]

@@ -194,6 +194,7 @@ def kept_exams(cwd: Path) -> dict[str, Any]:
     return {key.rpartition("_")[2]: value for key, value in study.user_attrs.items() if key.startswith(EXAM)}
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_teacher_trains_ends_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "autoopt", "search", "task=digits", "teacher.epochs=5000", "tracking=none"]
     log = tmp_path / "err"

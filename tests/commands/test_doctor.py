@@ -12,6 +12,7 @@ from autoopt.config import load_settings
 from autoopt.core import cpu
 
 
+@pytest.mark.slow
 def test_it_checks_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "autoopt", "doctor"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -256,7 +256,7 @@ def test_the_watch_is_told_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(screens=False, bar=False, siblings=False)], ids=["rules", "plain"])
-@pytest.mark.parametrize("name", ["tpe", "gp", "random"])
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "random"])
 def test_every_sampler_searches_the_conditional_space(name: str, rules: Rules, tmp_path: Path) -> None:
     from autoopt.search.samplers import make_sampler
 
@@ -420,7 +420,7 @@ def test_a_screened_recipe_is_not_run_again(tmp_path: Path) -> None:
         return look_up(draft, gate)
 
     study = begin(tmp_path)
-    run_search(make_search(study, space=space, evaluate=evaluate, rules=Rules(), budget=Budget(trials=500)))
+    run_search(make_search(study, space=space, evaluate=evaluate, rules=Rules(), budget=Budget(trials=250)))
     assert SCREENED in {trial.state for trial in read_trials(study)}
     assert len(evaluated) == len(set(evaluated))
 

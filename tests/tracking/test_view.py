@@ -248,6 +248,7 @@ def _open(outputs: Path) -> None:
     open_client(default_uri(outputs))
 
 
+@pytest.mark.slow
 def test_a_fresh_store_survives_four_processes_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_open, args=(tmp_path,)) for _ in range(4)]
