@@ -198,7 +198,17 @@ def _exam(outcome: Outcome) -> str:
         return "its final exam is not taken yet"
     before = "".join(f"; before it, {_failure(outcome, trial)}" for trial in outcome.failed)
     how = " by exam.rule=point" if test["rule"] == POINT else ""
-    return f"final exam on the test split passed{how}, {_scores(test)}{before}"
+    return f"final exam on the test split passed{how}, {_scores(test)}{before}{_passed_over(outcome)}"
+
+
+def _passed_over(outcome: Outcome) -> str:
+    """Who has a higher kpi_score than the champion and took no exam."""
+    front = outcome.standing.front
+    ahead = front[: next(place for place, trial in enumerate(front) if trial is outcome.champion)]
+    numbers = [str(trial.number) for trial in ahead if trial in outcome.unexamined]
+    if not numbers:
+        return ""
+    return f"; of a higher kpi_score, but not sure to hold the bounds on validation: trial {', '.join(numbers)}"
 
 
 def _failure(outcome: Outcome, trial: Trial) -> str:

@@ -233,6 +233,9 @@ def test_the_verdict_covers_every_case(good: Outcome, infeasible: Outcome) -> No
         replace(good, exams={1: unsure, 2: PASSED})
     )
     assert "passed by exam.rule=point, accuracy" in verdict(replace(good, exams={1: {**PASSED, "rule": "point"}}))
+    over = verdict(replace(good, exams={2: PASSED}))
+    assert over.startswith("Trial 2 is the champion")
+    assert "of a higher kpi_score, but not sure to hold the bounds on validation: trial 1." in over
     none = replace(good, exams={1: FAILED_EXAM, 2: FAILED_EXAM})
     assert verdict(none).startswith("No champion: of the front, trial 1 failed its exam by accuracy.max_drop")
     assert document(none)["champion"] is None
