@@ -52,7 +52,7 @@ def test_the_figures_are_those_of_the_committed_run() -> None:
     assert f"{champion['ratios']['latency_p95_ms']:.3g}x" in README
     assert f"{round(1 / champion['ratios']['latency_p95_ms'])} times faster" in README
     assert f"{round(1 / champion['ratios']['size_mb'])} times smaller" in " ".join(README.split())
-    assert f"({100 * champion['test']['drop']:.2f} on the test split" in README
+    assert f"({-100 * champion['test']['drop']:+.2f} on the test split" in README
     assert champion["test"]["passed"]
     transcript = (ROOT / "experiments" / "default_run" / "transcript.txt").read_text()
     shown = [line for line in README.splitlines() if re.match(r"   \d  ", line)]
