@@ -11,7 +11,9 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
 from autoopt.core.errors import ConfigError
-from autoopt.quantization import offered
+from autoopt.measurements.quality import predict
+from autoopt.quantization import SCHEMES, Plan, offered
+from autoopt.runtimes import RUNTIMES
 from autoopt.runtimes.export import export
 from autoopt.tasks import TASKS, Task
 from autoopt.tasks.checks import check_task, check_teacher
@@ -49,6 +51,31 @@ def test_a_classifier_of_scikit_learn_becomes_a_task(files: dict[str, str], tmp_
     assert [found.name for found in onnx.load(tmp_path / "m.onnx").graph.output] == ["probabilities"]
     assert set(offered(task.build_teacher())) >= {"int8_static", "int8_dynamic", "none"}
     assert "int8_qat" not in offered(task.build_teacher()), "a file cannot be trained"
+
+
+@pytest.mark.parametrize("scheme", ["int8_static", "int8_dynamic", "fp16"])
+def test_a_model_of_keras_is_quantized(scheme: str, tmp_path: Path) -> None:
+    """By way of TensorFlow and tf2onnx: channels last, transposed where the runtime wants them first."""
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    parts = {"calibration": slice(0, 200), "validation": slice(1100, 1400), "test": slice(1400, None)}
+    for name, rows in parts.items():
+        np.savez(tmp_path / f"{name}.npz", keras_tensor=images[rows], targets=labels[rows])
+    files = {name: str(tmp_path / f"{name}.npz") for name in parts}
+    task = load({"model": str(Path(__file__).parents[1] / "data" / "keras_digits.onnx"), **files})
+    check_task(task)
+    check_teacher(task, task.build_teacher())
+    assert scheme in offered(task.build_teacher())
+    source, target = tmp_path / "m.onnx", tmp_path / "q.onnx"
+    export(task.build_teacher(), task.validation.inputs[:2], source)
+    SCHEMES[scheme].quantize(source, target, Plan(task.train.inputs.numpy()))
+    assert target.stat().st_size < 0.6 * source.stat().st_size
+    inputs, targets = task.validation.inputs.numpy(), task.validation.targets.numpy()
+    before, after = (
+        (predict(RUNTIMES["onnxruntime"](path, 1), inputs).argmax(1) == targets).mean() for path in (source, target)
+    )
+    assert before > 0.9
+    assert after > before - 0.02
 
 
 def test_another_model_is_another_teacher(files: dict[str, str], tmp_path: Path) -> None:
