@@ -401,7 +401,7 @@ def test_without_screens_bar_and_siblings_every_trial_is_asked_and_complete(tmp_
 
 def test_a_screened_trial_never_ranks_before_a_finished_one(tmp_path: Path) -> None:
     study = begin(tmp_path)
-    run_search(make_search(study, rules=Rules(), budget=Budget(trials=40)))
+    run_search(make_search(study, rules=Rules(), budget=Budget(trials=20)))
     screened = {trial.number for trial in read_trials(study) if trial.state == SCREENED}
     assert screened
     totals: dict[TrialState, list[float]] = {TrialState.COMPLETE: [], TrialState.PRUNED: []}
@@ -420,7 +420,7 @@ def test_a_screened_recipe_is_not_run_again(tmp_path: Path) -> None:
         return look_up(draft, gate)
 
     study = begin(tmp_path)
-    run_search(make_search(study, space=space, evaluate=evaluate, rules=Rules(), budget=Budget(trials=250)))
+    run_search(make_search(study, space=space, evaluate=evaluate, rules=Rules(), budget=Budget(trials=120)))
     assert SCREENED in {trial.state for trial in read_trials(study)}
     assert len(evaluated) == len(set(evaluated))
 

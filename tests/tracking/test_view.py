@@ -90,7 +90,7 @@ def test_params_are_the_recipe_and_metrics_the_measurements(searched: tuple[Path
 def test_siblings_say_whose_weights_they_have_and_screened_trials_what_is_known(tmp_path: Path) -> None:
     study = begin(tmp_path / "table")
     view = open_view(tmp_path)
-    run_search(make_search(study, rules=Rules(), budget=Budget(trials=25), watch=Watch(on_end=view.add)))
+    run_search(make_search(study, rules=Rules(), budget=Budget(trials=15), watch=Watch(on_end=view.add)))
     found = children(tmp_path)
     trials = read_trials(study)
     assert set(found) == {trial.number for trial in trials}
