@@ -10,7 +10,7 @@ import numpy as np
 from optuna import Study
 
 from autoopt.champion.statistics import drop_interval, mcnemar, share_interval
-from autoopt.core.errors import TrialError
+from autoopt.core.errors import Killed, TrialError
 from autoopt.core.exam import RULES, UPPER_LIMIT
 from autoopt.core.kpi import Interval, Kpi, Measurement, Measurements
 from autoopt.measurements import OF_QUALITY
@@ -123,6 +123,8 @@ def _again(measure: Callable[[], Measurements]) -> tuple[dict[str, Measurement],
     """What it gives, and what is broken where a fresh process cannot serve the model: the next finalist is asked."""
     try:
         return dict(measure()), []
+    except Killed:
+        raise
     except (TrialError, OSError) as error:  # the disk may be full
         return {}, [str(error)]
 

@@ -12,7 +12,7 @@ from autoopt.champion.exam import final_exam, judge_again, taken_exams
 from autoopt.champion.finalists import finalists
 from autoopt.champion.fresh import measure_fresh
 from autoopt.core import artifact
-from autoopt.core.errors import ArtifactError, Interrupted, TrialError
+from autoopt.core.errors import ArtifactError, TrialError
 from autoopt.core.exam import ExamRules
 from autoopt.core.kpi import Kpi, Measurement
 from autoopt.core.recipe import BASELINE, Recipe
@@ -40,7 +40,7 @@ def crown(
         try:
             if final_exam(study, trial.number, opened, bench.task, kpis, rules.rule, again)["passed"]:
                 break
-        except (TrialError, Interrupted) as error:  # no verdict: it may be taken another time
+        except TrialError as error:  # no verdict: it may be taken another time
             log.warning("trial %d cannot take its exam: %s", trial.number, error)
     exams = taken_exams(study)
     passed = [trial for trial in front if exams.get(trial.number, {}).get("passed")]

@@ -20,6 +20,10 @@ class TrialError(AutooptError):
     """This recipe does not work out: the trial ends as failed with this reason, the search goes on."""
 
 
+class Killed(TrialError):
+    """A process that measured was killed, by the system or by hand: no verdict on the model."""
+
+
 class Interrupted(AutooptError):
     """Ctrl-C or SIGTERM arrived while a trial was running: the trial is abandoned and asked again on resume."""
 

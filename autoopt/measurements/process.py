@@ -7,14 +7,14 @@ import subprocess
 import sys
 from typing import Any
 
-from autoopt.core.errors import Interrupted, TrialError
+from autoopt.core.errors import Killed, TrialError
 
 LONGEST_S = 1800.0
 
 
 def run_fresh(*words: str) -> Any:
     """What `python WORDS` prints as JSON on its last line. Raises TrialError with its last words where it fails, and
-    Interrupted where somebody killed it. Ctrl-C in the terminal does not reach it: whoever waits for it decides.
+    Killed where somebody killed it. Ctrl-C in the terminal does not reach it: whoever waits for it decides.
     """
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
     command = [sys.executable, *words]
@@ -25,7 +25,7 @@ def run_fresh(*words: str) -> Any:
     except subprocess.TimeoutExpired as error:
         raise TrialError(f"measuring in a fresh process took more than {LONGEST_S:g} s") from error
     if done.returncode < 0:
-        raise Interrupted(f"measuring in a fresh process was ended by {signal.Signals(-done.returncode).name}")
+        raise Killed(f"measuring in a fresh process was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
         reason = ([line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"])[-1]
         raise TrialError(f"measuring in a fresh process failed: {reason[:500]}")

@@ -45,9 +45,12 @@ def open_openvino(path: Path, threads: int) -> Callable[[Inputs], np.ndarray]:
     def run(inputs: Inputs) -> np.ndarray:
         arrays = {name: np.ascontiguousarray(inputs.arrays[name]) for name in names}
         with places:
-            request = None
             try:
-                request = idle.pop() if idle else copy()  # none is idle while all of them are at work
+                request = idle.pop()
+            except IndexError:  # all of them are at work
+                request = None
+            try:
+                request = request or copy()
                 for name, array in arrays.items():
                     request.set_tensor(name, openvino.Tensor(array, shared_memory=array.flags.writeable))
                 request.infer()
