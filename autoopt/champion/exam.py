@@ -15,7 +15,7 @@ from autoopt.core.exam import RULES, UPPER_LIMIT
 from autoopt.core.kpi import Interval, Kpi, Measurement, Measurements
 from autoopt.measurements import OF_QUALITY
 from autoopt.measurements.classes import recalls
-from autoopt.measurements.quality import FEWEST_ROWS, places, predict, scores
+from autoopt.measurements.quality import large_slices, predict, scores
 from autoopt.runtimes import Session
 from autoopt.tasks import Split, Task
 from autoopt.tasks.goal import CLASSIFICATION
@@ -158,7 +158,7 @@ def _of_classes(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: T
 
 
 def _by_slice(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: Task) -> list[dict[str, Any]]:
-    """The task's metric of both in each slice of FEWEST_ROWS, the one that lost most first."""
+    """The task's metric of both in each large slice, the one that lost most first."""
     score = task.goal.metric.score
     table = [
         {
@@ -167,8 +167,7 @@ def _by_slice(mine: np.ndarray, base: np.ndarray, targets: np.ndarray, task: Tas
             "value": float(score(mine[rows], targets[rows])),
             "baseline": float(score(base[rows], targets[rows])),
         }
-        for name, rows in places(task.test.slices).items()
-        if len(rows) >= FEWEST_ROWS
+        for name, rows in large_slices(task.test.slices).items()
     ]
     return sorted(table, key=lambda row: row["value"] - row["baseline"])
 

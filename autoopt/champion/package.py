@@ -13,7 +13,7 @@ from autoopt.champion.finalists import finalists
 from autoopt.champion.fresh import measure_fresh
 from autoopt.core import artifact
 from autoopt.core.errors import ArtifactError, TrialError
-from autoopt.core.exam import ExamRules
+from autoopt.core.exam import ExamRules, best_passed
 from autoopt.core.kpi import Kpi, Measurement
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.rows import spread
@@ -43,13 +43,13 @@ def crown(
         except TrialError as error:  # no verdict: it may be taken another time
             log.warning("trial %d cannot take its exam: %s", trial.number, error)
     exams = taken_exams(study)
-    passed = [trial for trial in front if exams.get(trial.number, {}).get("passed")]
-    if not passed:
+    best = best_passed(front, exams)
+    if best is None:
         shutil.rmtree(folder / CHAMPION, ignore_errors=True)
         return None
-    source = artifact.trial_folder(folder, passed[0].number)
-    card = {**artifact.verify(source), "test": exams[passed[0].number]}
-    return _write(folder / CHAMPION, source, passed[0], card, bench)
+    source = artifact.trial_folder(folder, best.number)
+    card = {**artifact.verify(source), "test": exams[best.number]}
+    return _write(folder / CHAMPION, source, best, card, bench)
 
 
 def _measure_again(bench: Bench, model: Path, recipe: Recipe, rules: ExamRules) -> dict[str, Measurement]:

@@ -1,6 +1,10 @@
 """The rules of the final exam."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from autoopt.core.trial import Trial
 
 UPPER_LIMIT, POINT = RULES = ("upper_limit", "point")
 
@@ -18,3 +22,8 @@ class ExamRules:
     """Throughput is measured with so many client threads, too."""
     batch_sizes: tuple[int, ...] = (8, 32)
     """And latency with so many inputs a call."""
+
+
+def best_passed(front: Sequence[Trial], exams: Mapping[int, Mapping[str, Any]]) -> Trial | None:
+    """The champion, once exams were taken (by trial number): the first of the front that has passed."""
+    return next((trial for trial in front if exams.get(trial.number, {}).get("passed")), None)

@@ -40,7 +40,9 @@ def scores(
     large = large_slices(slices)
     if large:
         score = metrics[0].score
-        found["worst_slice"] = both(lambda outputs, targets: min(score(outputs[rows], targets[rows]) for rows in large))
+        found["worst_slice"] = both(
+            lambda outputs, targets: min(score(outputs[rows], targets[rows]) for rows in large.values())
+        )
     return found
 
 
@@ -50,9 +52,9 @@ def places(slices: Sequence[str]) -> dict[str, np.ndarray]:
     return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
 
 
-def large_slices(slices: Sequence[str]) -> list[np.ndarray]:
-    """The rows of those that have FEWEST_ROWS."""
-    return [rows for rows in places(slices).values() if len(rows) >= FEWEST_ROWS]
+def large_slices(slices: Sequence[str]) -> dict[str, np.ndarray]:
+    """The rows of each that has FEWEST_ROWS."""
+    return {name: rows for name, rows in places(slices).items() if len(rows) >= FEWEST_ROWS}
 
 
 def predict(session: Run, inputs: Inputs) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.core.clock import STAGES
+from autoopt.core.exam import best_passed
 from autoopt.core.kpi import Facts, Kpi
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Trial
@@ -41,9 +42,8 @@ class Outcome:
         """The best that has passed its exam; before any has, the best that has not taken it, unless as many as may
         take it have failed. None where there is none.
         """
-        front, exams = self.standing.front, self.exams
-        passed = [trial for trial in front if exams.get(trial.number, {}).get("passed")]
-        return next(iter(passed or self.unexamined[: max(0, self.finalists - len(self.failed))]), None)
+        waiting = self.unexamined[: max(0, self.finalists - len(self.failed))]
+        return best_passed(self.standing.front, self.exams) or next(iter(waiting), None)
 
     @property
     def unexamined(self) -> tuple[Trial, ...]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import Any
 
 from autoopt.core.errors import STRUCTURE
@@ -203,8 +204,8 @@ def _exam(outcome: Outcome) -> str:
 
 def _passed_over(outcome: Outcome) -> str:
     """Who has a higher kpi_score than the champion and took no exam."""
-    front = outcome.standing.front
-    ahead = front[: next(place for place, trial in enumerate(front) if trial is outcome.champion)]
+    champion = outcome.champion
+    ahead = takewhile(lambda trial: trial is not champion, outcome.standing.front)
     numbers = [str(trial.number) for trial in ahead if trial in outcome.unexamined]
     if not numbers:
         return ""
