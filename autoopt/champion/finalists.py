@@ -6,6 +6,7 @@ from typing import Any
 
 from autoopt.champion.exam import broken_bounds, judge
 from autoopt.core import artifact
+from autoopt.core.errors import TrialError
 from autoopt.core.exam import POINT, ExamRules
 from autoopt.core.kpi import Kpi
 from autoopt.core.trial import Trial
@@ -39,6 +40,10 @@ def finalists(
 
 
 def _holds(folder: Path, trial: Trial, bench: Bench, kpis: tuple[Kpi, ...], rules: ExamRules) -> bool:
-    session = bench.open_session(artifact.trial_folder(folder, trial.number) / artifact.MODEL, trial.recipe)
-    mine, split = predict(session, bench.task.validation.inputs.numpy()), bench.task.validation
+    split = bench.task.validation
+    try:
+        session = bench.open_session(artifact.trial_folder(folder, trial.number) / artifact.MODEL, trial.recipe)
+        mine = predict(session, split.inputs.numpy())
+    except TrialError:  # its exam would say so
+        return False
     return not broken_bounds(judge(mine, bench.baseline_outputs, split, bench.task, kpis).by_rule(rules.rule), kpis)

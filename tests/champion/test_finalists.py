@@ -15,7 +15,7 @@ from autoopt.commands.bench import make_bench
 from autoopt.config import load_settings
 from autoopt.core import artifact
 from autoopt.core.errors import TrialError
-from autoopt.core.exam import ExamRules
+from autoopt.core.exam import RULES, ExamRules
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Kpi
 from autoopt.core.recipe import BASELINE
@@ -90,14 +90,15 @@ def test_the_best_that_has_passed_is_champion(bench: Bench, tmp_path: Path) -> N
     assert artifact.verify(tmp_path / "champion")["card"] == DOUBTFUL.number
 
 
-def test_a_model_that_cannot_be_opened_does_not_end_the_night(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", RULES)
+def test_a_model_that_cannot_be_opened_does_not_end_the_night(rule: str, bench: Bench, tmp_path: Path) -> None:
     def open_in(name: str, path: Path) -> Callable[[Inputs], np.ndarray]:
         if path.parent.name == f"{PROVEN.number:04d}":
             raise TrialError("it is gone")
         return bench.open_in(name, path)
 
-    study, point, front = begin(tmp_path), ExamRules(rule="point"), [PROVEN, FRONT[3]]
-    assert package.crown(tmp_path, study, front, replace(bench, open_in=open_in), KPIS, point) == tmp_path / "champion"
+    study, rules, front = begin(tmp_path), ExamRules(rule=rule), [PROVEN, FRONT[3]]
+    assert package.crown(tmp_path, study, front, replace(bench, open_in=open_in), KPIS, rules) == tmp_path / "champion"
     assert artifact.verify(tmp_path / "champion")["card"] == FRONT[3].number
 
 
