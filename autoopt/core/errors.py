@@ -1,6 +1,6 @@
 """Errors that a user may meet. Anything else that escapes is a bug."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -24,12 +24,30 @@ class Killed(TrialError):
     """A process that measured was killed, by the system or by hand: no verdict on the model."""
 
 
+class OverLimit(TrialError):
+    """A trial took more time or memory than it may."""
+
+
 class Interrupted(AutooptError):
     """Ctrl-C or SIGTERM arrived while a trial was running: the trial is abandoned and asked again on resume."""
 
 
 class OutOfTime(AutooptError):
     """The budget's time ran out while a trial was running: it is abandoned and asked again in the next session."""
+
+
+class Bug(Exception):
+    """An error of this program, met by a trial that is on record by now. The message holds the trace."""
+
+
+STOP, OVER, LIMIT, FULL = "stop", "over", "limit", "full"
+"""Why a trial is cut short: a signal, the budget's time, a limit of its own, no room on the disk."""
+
+CUTS: dict[str, Callable[[], AutooptError]] = {
+    STOP: lambda: Interrupted("interrupted; its recipe was queued again"),
+    OVER: lambda: OutOfTime("the budget's time was over; its recipe waits for the next session"),
+    LIMIT: lambda: OverLimit("over a limit"),
+}
 
 
 class Screened(Exception):

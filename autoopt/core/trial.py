@@ -9,6 +9,9 @@ from autoopt.core.kpi import Kpi, Measurement, Measurements, kpi_score, mean_gai
 from autoopt.core.recipe import Recipe
 
 COMPLETE, SCREENED, FAILED = "complete", "screened", "failed"
+DIED = "died"
+"""Among the facts of a trial whose process died: how."""
+WITH_SEARCH = "with the search"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,13 @@ class Trial:
     ended_at_s: float = 0.0
     """Search seconds since the study began, at the trial's end."""
     sibling_of: int | None = None
+    again: bool = False
+    """It failed by what came from outside, and its recipe is asked again: it says nothing about the recipe."""
+
+    @property
+    def killed_worker(self) -> bool:
+        """Whether its process died, and the search did not."""
+        return self.evaluation is not None and self.evaluation.facts.get(DIED, WITH_SEARCH) != WITH_SEARCH
 
     @property
     def measurements(self) -> Measurements:

@@ -38,12 +38,13 @@ def seconds_left(budget: Budget, searched_s: float, until: datetime | None, now:
     return left if until is None else {**left, "until": (until - now).total_seconds()}
 
 
-def spent(budget: Budget, standing: Standing, *, since: int, left: Mapping[str, float]) -> str | None:
+def spent(budget: Budget, standing: Standing, *, since: int, left: Mapping[str, float], running: int = 0) -> str | None:
     """Why to stop now ('trials', 'hours', 'until', 'kpis', 'plateau'), or None to go on.
 
-    The budget is for a session: it began after `since` complete or screened trials; `left`: see seconds_left.
+    The budget is for a session: it began after `since` complete or screened trials; `left`: see seconds_left. Trials
+    that are `running` count, too: more may follow where they fail.
     """
-    new_trials = counted(standing.trials) - since
+    new_trials = counted(standing.trials) - since + running
     if budget.stop == "kpis" and standing.feasible:
         return "kpis"
     if budget.trials is not None and new_trials >= budget.trials:

@@ -7,8 +7,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import Space, parameters
+from autoopt.core.trial import DIED
 from autoopt.search.record import RECORD
 
+DEADLY = 4  # searches that died while they had the same recipe
 QUEUED, RETRY_OF, LEFT = "queued", "retry_of", "left"
 FIRST_QUEUED = "autoopt_first_queued"
 
@@ -48,12 +50,28 @@ def queue_left(study: optuna.Study) -> None:
 
 
 def queue_orphans(study: optuna.Study) -> None:
-    """Close trials that a dead process left running. The caller holds the study's lock: nobody works on them."""
-    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    """Close trials that a dead search left running. The caller holds the study's lock: nobody works on them.
+
+    A recipe that so many searches died with is not asked again: it may be what killed them.
+    """
+    orphans = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    lost = [
+        frozen.user_attrs.get(RECORD, {}).get("recipe") for frozen in study.get_trials(deepcopy=False) if _died(frozen)
+    ]
+    for frozen in orphans:
         record = frozen.user_attrs.get(RECORD)
-        if record is not None:
-            lost = {**record, "reason": "the process died during this trial; its recipe was queued again"}
-            study._storage.set_trial_user_attr(frozen._trial_id, RECORD, lost)  # Optuna has no public way from outside
         study.tell(frozen.number, state=TrialState.FAIL)
-        if frozen.params:
-            retry(study, frozen)
+        if record is None or lost.count(record["recipe"]) < DEADLY:
+            again(study, frozen)
+
+
+def again(study: optuna.Study, frozen: FrozenTrial) -> None:
+    """Ask what a trial asked, also where it had not come to ask for all of it."""
+    asked = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
+    if asked:
+        study.enqueue_trial(asked, user_attrs={RETRY_OF: frozen.number})
+
+
+def _died(frozen: FrozenTrial) -> bool:
+    evaluation = frozen.user_attrs.get(RECORD, {}).get("evaluation")
+    return bool(evaluation) and DIED in evaluation["facts"]

@@ -7,7 +7,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from autoopt.core.recipe import Recipe
-from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Evaluation, Trial
+from autoopt.core.trial import COMPLETE, DIED, FAILED, SCREENED, WITH_SEARCH, Evaluation, Trial
 
 RECORD = "autoopt"
 """The one user attribute of a trial that holds all of it: one write instead of twenty."""
@@ -15,22 +15,29 @@ REPEATS = "repeats"
 """Set on a trial whose recipe was answered from an earlier one: it teaches the sampler, and counts nowhere."""
 
 STATES = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: SCREENED, TrialState.FAIL: FAILED}
+"""Ours, where the record does not say: a failed trial is PRUNED to Optuna where its recipe is to blame, since samplers
+do not look at those that FAILed.
+"""
 
 
 def to_record(trial: Trial) -> dict[str, Any]:
     return {
+        "state": trial.state,
         "recipe": trial.recipe.to_dict(),
         "evaluation": trial.evaluation.to_dict() if trial.evaluation else None,
         "reason": trial.reason,
         "trace": trial.trace,
         "ended_at_s": trial.ended_at_s,
         "sibling_of": trial.sibling_of,
+        "again": trial.again,
     }
 
 
 def running(recipe: Recipe) -> dict[str, Any]:
-    """The record of a trial that has just begun: what a kill leaves behind."""
-    return to_record(Trial(-1, FAILED, recipe, reason="running"))
+    """The record of a trial that has just begun, as it stands where the search is killed meanwhile."""
+    lost = Evaluation({}, facts={DIED: WITH_SEARCH})
+    reason = "the search died during this trial; its recipe was queued again"
+    return to_record(Trial(-1, FAILED, recipe, lost, reason, again=True))
 
 
 def from_frozen(frozen: FrozenTrial) -> Trial | None:
@@ -40,13 +47,14 @@ def from_frozen(frozen: FrozenTrial) -> Trial | None:
         return None
     return Trial(
         number=frozen.number,
-        state=STATES[frozen.state],
+        state=record.get("state", STATES[frozen.state]),
         recipe=Recipe.from_dict(record["recipe"]),
         evaluation=Evaluation.from_dict(record["evaluation"]) if record["evaluation"] else None,
         reason=record["reason"],
         trace=record["trace"],
         ended_at_s=record["ended_at_s"],
         sibling_of=record["sibling_of"],
+        again=record.get("again", False),
     )
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from autoopt.core.errors import BAR, CURVE, STRUCTURE, OutOfTime, Screened
+from autoopt.core.errors import BAR, CURVE, CUTS, STRUCTURE, Screened
 from autoopt.core.kpi import Kpi, Measurements
 from autoopt.core.metric import BOUNDED, QUALITIES
 from autoopt.core.recipe import Recipe
@@ -26,13 +26,14 @@ class Gate:
     kpis: tuple[Kpi, ...]
     trials: Sequence[Trial]
     recipe: Recipe
-    is_over: Callable[[], bool] = lambda: False
-    """Whether the budget's time has run out, and the trial is to end with it."""
+    cut: Callable[[], str] = lambda: ""
+    """Why the trial is to be cut short: one of CUTS, or '' to go on."""
+    on_epoch: Callable[[int, float], None] = lambda epoch, quality: None
 
-    def check_time(self) -> None:
-        """While training. Raises OutOfTime."""
-        if self.is_over():
-            raise OutOfTime("the budget's time was over; its recipe waits for the next session")
+    def check(self) -> None:
+        """While training. Raises Interrupted, OutOfTime or OverLimit."""
+        if cut := self.cut():
+            raise CUTS[cut]()
 
     def admit(self, measurements: Measurements) -> None:
         """Before training. Raises Screened where a bound is broken beyond the spread, or no quality could be enough."""

@@ -1,6 +1,6 @@
 """What a search is made of."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -9,13 +9,11 @@ from autoopt.core.kpi import Kpi
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import Space
 from autoopt.core.standing import Standing
-from autoopt.core.trial import Draft, Trial
+from autoopt.core.trial import Trial
 from autoopt.search.budget import Budget
+from autoopt.search.crew import Crew
+from autoopt.search.limits import Limits
 from autoopt.search.rules import Rules
-from autoopt.search.screening import Gate
-
-Evaluate = Callable[[Draft, Gate], Iterable[Draft]]
-MakeUp = Callable[[Trial, Sequence[Recipe]], Iterable[Draft]]
 
 
 @dataclass(frozen=True)
@@ -23,29 +21,35 @@ class Watch:
     """Told about the search as it goes: the live display, the tracker, the house-keeping of artifacts."""
 
     on_start: Callable[[int, Recipe], None] = lambda number, recipe: None
+    on_epoch: Callable[[int, int, float], None] = lambda number, epoch, quality: None
+    """Number of the trial, epoch from 1, quality."""
     before_record: Callable[[Trial, Standing], None] = lambda trial, standing: None
     """Before the study knows of the trial: what the record will refer to has to be there."""
     on_end: Callable[[Trial, Standing], None] = lambda trial, standing: None
+    on_free: Callable[[int], None] = lambda number: None
+    """A trial and all its siblings are on record."""
+    on_wait: Callable[[str], None] = lambda reason: None
+    """The search waits, for what the reason says; '' where it goes on."""
+    on_turn: Callable[[], None] = lambda: None
+    """A few times a second."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """A study and what it is searched with.
-
-    `evaluate(draft, gate)` fills the draft, shows the gate what it finds, and returns the drafts of the siblings, which
-    it may make one by one. It raises TrialError where a recipe fails; where only the draft's own scheme does, or a
-    sibling's, the draft says so in `error`. `make_up(trial, recipes)` returns siblings of an earlier trial that a stop
-    cost, as far as its weights are still there.
-    """
+    """A study and what it is searched with."""
 
     study: optuna.Study
     space: Space
     kpis: tuple[Kpi, ...]
-    evaluate: Evaluate
+    crew: Crew
     budget: Budget
     first: Sequence[Recipe]
     """Asked before the sampler has a say; those outside of the space are left out."""
-    make_up: MakeUp = lambda trial, recipes: ()
     rules: Rules = field(default_factory=Rules)
+    limits: Limits = field(default_factory=Limits)
     watch: Watch = field(default_factory=Watch)
     should_stop: Callable[[], bool] = lambda: False
+    has_room: Callable[[], bool] = lambda: True
+    """Whether the disk has room for one more trial."""
+    left: Collection[int] = ()
+    """Numbers of trials whose weights an earlier session left behind: their siblings may be made up for."""

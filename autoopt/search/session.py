@@ -27,6 +27,8 @@ class Session:
     first_s: float
     _earlier_s: float
     clock: StageClock = field(default_factory=StageClock)
+    paused_s: float = 0.0
+    """Of this run, spent waiting for room on the disk: no search time."""
     _began: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -42,7 +44,7 @@ class Session:
 
     @property
     def searched_s(self) -> float:
-        return self._earlier_s + time.monotonic() - self._began
+        return self._earlier_s + time.monotonic() - self._began - self.paused_s
 
     @property
     def session_s(self) -> float:

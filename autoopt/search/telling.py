@@ -1,18 +1,20 @@
 """Telling Optuna how a trial ended: objectives, constraints, state, and the record."""
 
 import optuna
-from optuna.trial import create_trial
+from optuna.trial import TrialState, create_trial
 
 from autoopt.core.kpi import Kpi
 from autoopt.core.space import Space, parameters
-from autoopt.core.trial import COMPLETE, SCREENED, Trial
+from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.search.asking import distributions
-from autoopt.search.record import RECORD, REPEATS, STATES, to_record
+from autoopt.search.record import RECORD, REPEATS, to_record
 
 WORST_VIOLATION = 1e9  # stands for infinity, which JSON and databases do not keep
 SCREENED_VIOLATION = 1e12  # above any sum of the others: see constraints()
 
-OPTUNA_STATES = {ours: theirs for theirs, ours in STATES.items()}
+FAILED_VIOLATION = 1e13
+
+OPTUNA_STATES = {COMPLETE: TrialState.COMPLETE, SCREENED: TrialState.PRUNED, FAILED: TrialState.PRUNED}
 
 
 def tell(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[Kpi, ...]) -> None:
@@ -32,7 +34,7 @@ def add(study: optuna.Study, space: Space, trial: Trial, kpis: tuple[Kpi, ...]) 
     answers = parameters(space, trial.recipe) or {}
     study.add_trial(
         create_trial(
-            state=OPTUNA_STATES[trial.state],
+            state=optuna_state(trial),
             values=losses(kpis, trial) if trial.state == COMPLETE else None,
             params=answers,
             distributions=distributions(space, trial.recipe) if answers else {},
@@ -40,6 +42,11 @@ def add(study: optuna.Study, space: Space, trial: Trial, kpis: tuple[Kpi, ...]) 
             constraints=constraints(kpis, trial),
         )
     )
+
+
+def optuna_state(trial: Trial) -> TrialState:
+    """FAIL is what samplers leave out: a trial that did not come to its own end."""
+    return TrialState.FAIL if trial.again else OPTUNA_STATES[trial.state]
 
 
 def losses(kpis: tuple[Kpi, ...], trial: Trial) -> list[float]:
@@ -50,10 +57,12 @@ def constraints(kpis: tuple[Kpi, ...], trial: Trial) -> dict[str, float]:
     """The violations, each by its bound. Samplers add the positive ones up and rank by the sum.
 
     A screened trial has broken fewer bounds than it would have, had it been measured to its end: one more constraint
-    ranks it behind every finished one, and among its like by what it is known to have broken.
+    ranks it behind every finished one, and among its like by what it is known to have broken. One that failed by its
+    own fault ranks behind those: bad, not unknown.
     """
     found = {key: min(violation, WORST_VIOLATION) for key, violation in trial.violations(kpis).items()}
-    return {**found, "screened": SCREENED_VIOLATION} if trial.state == SCREENED else found
+    behind = {SCREENED: {"screened": SCREENED_VIOLATION}, FAILED: {"failed": FAILED_VIOLATION}}
+    return found | behind.get(trial.state, {})
 
 
 def _close(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[Kpi, ...]) -> None:
@@ -62,4 +71,4 @@ def _close(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[K
     if trial.state == COMPLETE:
         study.tell(asked, losses(kpis, trial))
     else:
-        study.tell(asked, state=OPTUNA_STATES[trial.state])
+        study.tell(asked, state=optuna_state(trial))

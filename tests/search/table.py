@@ -11,9 +11,11 @@ from autoopt.core.recipe import Recipe
 from autoopt.core.space import Choice, Range, Space
 from autoopt.core.trial import Draft
 from autoopt.search.budget import Budget
+from autoopt.search.crew import Here
+from autoopt.search.jobs import Acts, Evaluate, MakeUp
 from autoopt.search.rules import Rules
 from autoopt.search.screening import Gate
-from autoopt.search.search import Evaluate, Search, Watch
+from autoopt.search.search import Search, Watch
 from autoopt.search.study import open_study
 
 KPIS = (
@@ -81,12 +83,18 @@ def begin(
     return study
 
 
-def make_search(study: optuna.Study, **changes: Any) -> Search:
-    """A search of 20 trials on the table, any part of it replaced."""
+def make_search(
+    study: optuna.Study,
+    *,
+    evaluate: Evaluate = look_up,
+    make_up: MakeUp = lambda trial, recipes: (),
+    **changes: Any,
+) -> Search:
+    """A search of 20 trials on the table in this process, any part of it replaced."""
     parts: dict[str, Any] = {
         "space": SPACE,
         "kpis": KPIS,
-        "evaluate": look_up,
+        "crew": Here(Acts(evaluate, make_up)),
         "budget": Budget(trials=20),
         "first": [Recipe("teacher", "none", "int8_static")],
         "rules": Rules(screens=False, bar=False, siblings=False),

@@ -1,0 +1,51 @@
+"""Who does the jobs: this process, or workers of their own (see workers.py)."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from autoopt.core.memory import resident_gb
+from autoopt.core.trial import Trial
+from autoopt.search.jobs import Acts, Event, Job, perform
+
+
+class Crew(Protocol):
+    def idle(self) -> bool:
+        """Whether somebody is there for another job."""
+
+    def begin(self, job: Job, trials: Sequence[Trial], cut: Callable[[], str]) -> None:
+        """Give a job to somebody idle. `trials`: the study's so far, a list that only grows."""
+
+    def turn(self, handle: Callable[[Event], None], wait_s: float) -> None:
+        """Pass on what has happened; wait so long at most for something to happen."""
+
+    def used_gb(self, number: int) -> float:
+        """Memory of the process that has the job of this number."""
+
+    def kill(self, number: int) -> None:
+        """End the process that has the job of this number, where it is not this one: it is told as Died."""
+
+
+class Here:
+    """Jobs in this process, one at a time: nothing is started, nothing protects it from what they do."""
+
+    def __init__(self, acts: Acts) -> None:
+        self._acts = acts
+        self._next: tuple[Job, Sequence[Trial], Callable[[], str]] | None = None
+
+    def idle(self) -> bool:
+        return self._next is None
+
+    def begin(self, job: Job, trials: Sequence[Trial], cut: Callable[[], str]) -> None:
+        self._next = (job, trials, cut)
+
+    def turn(self, handle: Callable[[Event], None], wait_s: float) -> None:
+        if self._next is not None:
+            (job, trials, cut), self._next = self._next, None
+            perform(job, self._acts, trials, cut, handle)
+
+    def used_gb(self, number: int) -> float:
+        return resident_gb(os.getpid())
+
+    def kill(self, number: int) -> None:
+        pass

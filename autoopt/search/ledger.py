@@ -1,0 +1,113 @@
+"""What a search knows and writes down: each trial once, in the study first, then for everybody who watches."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import optuna
+
+from autoopt.core.errors import one_line
+from autoopt.core.recipe import Recipe
+from autoopt.core.standing import standing
+from autoopt.core.trial import FAILED, Trial
+from autoopt.search.jobs import Ended
+from autoopt.search.patience import passing
+from autoopt.search.queue import retry
+from autoopt.search.search import Search
+from autoopt.search.session import Session
+from autoopt.search.telling import add, tell
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PAUSE_S = 0.5
+
+
+@dataclass
+class Ledger:
+    """`trials` in the order of their ends: it only grows."""
+
+    search: Search
+    session: Session
+    trials: list[Trial]
+    known: dict[Recipe, Trial] = field(default_factory=dict)
+    """Recipes that need not be evaluated again."""
+    _waits: bool = False
+
+    def __post_init__(self) -> None:
+        self.known = {trial.recipe: trial for trial in self.trials if not trial.again}
+        self.standing = standing(self.trials, self.search.kpis)
+
+    def deaths(self, recipe: Recipe) -> int:
+        """How many workers died while they had it."""
+        return sum(trial.recipe == recipe and trial.killed_worker for trial in self.trials)
+
+    def close(self, asked: optuna.Trial, ended: Ended, *, again: bool = False) -> Trial:
+        """Record a trial that the sampler or the queue asked for; `again`: and queue its recipe."""
+        trial = self._trial(asked.number, ended, again=again)
+        self._record(trial, lambda: tell(self.search.study, asked, trial, self.search.kpis))
+        if again:
+            self.patiently(lambda: retry(self.search.study, asked))
+        return trial
+
+    def add(self, ended: Ended, sibling_of: int | None, *, again: bool = False) -> Trial:
+        """Record a trial that nobody asked for. Nobody else adds to the study, so that its number is known."""
+        number = len(self.search.study.get_trials(deepcopy=False))
+        trial = self._trial(number, ended, sibling_of=sibling_of, again=again)
+        return self._record(trial, lambda: add(self.search.study, self.search.space, trial, self.search.kpis))
+
+    def wait_a_little(self, reason: str) -> None:
+        """For something outside; the time counts as paused. See `go_on`."""
+        if not self._waits:
+            log.warning("%s: waiting", reason)
+            self.search.watch.on_wait(reason)
+        self._waits = True
+        time.sleep(PAUSE_S)
+        self.session.paused_s += PAUSE_S
+
+    def go_on(self) -> None:
+        if self._waits:
+            self._waits = False
+            self.search.watch.on_wait("")
+
+    def patiently(self, write: Callable[[], T]) -> T:
+        """What `write` returns, tried again until the disk has room and the database takes it."""
+        while True:
+            try:
+                found = write()
+                self.go_on()
+                return found
+            except Exception as error:
+                reason = passing(error)
+                if reason is None or self.search.should_stop():
+                    raise
+                self.wait_a_little(f"{reason} ({one_line(error, 200)})")
+
+    def _trial(self, number: int, ended: Ended, *, again: bool = False, sibling_of: int | None = None) -> Trial:
+        """As it will stand in the record; it takes the seconds of the session's clock along."""
+        seconds = dict(ended.evaluation.seconds)
+        for stage, more in self.session.clock.drain().items():
+            seconds[stage] = seconds.get(stage, 0.0) + more
+        evaluation = replace(ended.evaluation, seconds=seconds)
+        ended_at_s = self.session.searched_s
+        return Trial(
+            number, ended.state, ended.recipe, evaluation, ended.reason, ended.trace, ended_at_s, sibling_of, again
+        )
+
+    def _record(self, trial: Trial, write: Callable[[], None]) -> Trial:
+        """What the trial left behind, then the study, then everybody who watches."""
+        with self.session.clock("log"):
+            self.trials.append(trial)
+            self.standing = standing(self.trials, self.search.kpis)
+            self.patiently(lambda: self.search.watch.before_record(trial, self.standing))
+            self.patiently(write)
+            if not trial.again:
+                self.known[trial.recipe] = trial
+            if trial.state == FAILED:
+                log.warning("trial %d failed: %s", trial.number, trial.reason)
+            self.search.watch.on_end(trial, self.standing)
+            self.patiently(lambda: self.session.save(None))
+        return trial

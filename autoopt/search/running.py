@@ -1,0 +1,201 @@
+"""The trials that run: begun, cut short where they must be, recorded when they end or their worker dies."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import optuna
+
+from autoopt.core.errors import CUTS, FULL, LIMIT, OVER, STOP, AutooptError, Bug, Interrupted
+from autoopt.core.recipe import Recipe
+from autoopt.core.trial import DIED, FAILED, Evaluation, Trial
+from autoopt.search.jobs import Died, Ended, Epoch, Event, Free, Job
+from autoopt.search.ledger import Ledger
+from autoopt.search.limits import BEYOND, LATE_S, RESPONSE_S
+from autoopt.search.search import Search
+
+LOOK_S = 0.25  # between two looks at a process' memory
+FULL_IN_A_ROW = 3  # trials that a full disk ends while it has room by the figures: then it is another disk
+
+
+@dataclass
+class Going:
+    job: Job
+    asked: optuna.Trial | None
+    """None: nobody asked, it is the baseline, or siblings that were owed."""
+    owed: list[Recipe]
+    """Siblings that have not been heard of yet."""
+    on_record: bool
+    began: float = field(default_factory=time.monotonic)
+    cut: str = ""
+    why: str = ""
+    cut_at: float = 0.0
+    looked_at: float = 0.0
+    used_gb: float = 0.0
+
+
+@dataclass
+class Running:
+    search: Search
+    ledger: Ledger
+    owe: Callable[[Job], None]
+    """Takes siblings that a dead worker did not come to."""
+    is_over: Callable[[], bool]
+    failures: int = 0
+    """Trials that failed in a row, up to now."""
+    fulls: int = 0
+    """Trials in a row that a full disk ended."""
+    _going: dict[int, Going] = field(default_factory=dict)
+    _stop_at: float | None = None
+
+    def any(self) -> bool:
+        return bool(self._going)
+
+    def count(self) -> int:
+        """Trials that are not on record yet."""
+        return sum(not going.on_record for going in self._going.values())
+
+    def has(self, recipe: Recipe) -> bool:
+        return any(recipe == going.job.recipe or recipe in going.owed for going in self._going.values())
+
+    def begin(self, job: Job, asked: optuna.Trial | None) -> None:
+        going = Going(job, asked, list(job.siblings), on_record=job.parent is not None)
+        self._going[job.number] = going
+        self.search.watch.on_start(job.number, job.recipe)
+        self.search.crew.begin(job, self.ledger.trials, lambda: self._cut(going))
+
+    def handle(self, event: Event) -> None:
+        """Record what has happened. Raises Bug after it, and AutooptError where the baseline cannot be measured."""
+        going = self._going.get(event.number)
+        if going is None:
+            return
+        if isinstance(event, Epoch):
+            self.search.watch.on_epoch(event.number, event.epoch, event.quality)
+        elif isinstance(event, Ended):
+            self._ended(going, event)
+        elif isinstance(event, Died):
+            self._died(going, event)
+        elif isinstance(event, Free):
+            self._free(event.number)
+
+    def tick(self) -> None:
+        """End processes that do not react. The others are told to end by `_cut`, which their crew asks."""
+        for number, going in self._going.items():
+            grace = {STOP: self.search.limits.grace_s, OVER: LATE_S, LIMIT: RESPONSE_S}
+            self._cut(going)
+            late = going.cut and time.monotonic() - going.cut_at > grace[going.cut]
+            most = self.search.limits.trial_gb
+            if late or (most is not None and going.used_gb > BEYOND * most):
+                self.search.crew.kill(number)
+
+    def _cut(self, going: Going) -> str:
+        """Why the trial is to end now, '' to go on. A stop overrules the others."""
+        if self.search.should_stop():
+            self._set(going, STOP)
+        elif not going.cut and self.is_over():
+            self._set(going, OVER)
+        elif not going.cut and (why := self._over_limit(going)):
+            self._set(going, LIMIT, why)
+        return going.cut
+
+    def _set(self, going: Going, cut: str, why: str = "") -> None:
+        if going.cut != cut:
+            going.cut, going.why, going.cut_at = cut, why, time.monotonic()
+
+    def _over_limit(self, going: Going) -> str:
+        limits, now = self.search.limits, time.monotonic()
+        if limits.trial_minutes is not None and now - going.began > 60 * limits.trial_minutes:
+            return f"it took longer than limits.trial_minutes={limits.trial_minutes:g}"
+        if limits.trial_gb is None or now - going.looked_at < LOOK_S:
+            return ""
+        going.looked_at, going.used_gb = now, self.search.crew.used_gb(going.job.number)
+        return f"it used {going.used_gb:.2f} GB of memory, limits.trial_gb={limits.trial_gb:.3g}" * (
+            going.used_gb > limits.trial_gb
+        )
+
+    def _ended(self, going: Going, ended: Ended) -> None:
+        if ended.sibling:
+            going.owed.remove(ended.recipe)
+            self.ledger.add(ended, going.job.number)
+        elif going.asked is None:
+            self._baseline_ended(going, ended)
+        else:
+            self._own_ended(going, going.asked, ended)
+        if ended.bug:
+            raise Bug(ended.trace)
+
+    def _baseline_ended(self, going: Going, ended: Ended) -> None:
+        if ended.cut == STOP:
+            raise Interrupted(ended.reason)
+        if ended.cut == FULL:
+            return  # it is begun anew when there is room
+        if ended.state == FAILED and not ended.bug:
+            raise AutooptError(f"the baseline cannot be measured: {going.why or ended.reason}")
+        going.on_record = True
+        self.ledger.add(ended, None)
+
+    def _own_ended(self, going: Going, asked: optuna.Trial, ended: Ended) -> None:
+        going.on_record = True
+        self.fulls = self.fulls + 1 if ended.cut == FULL else 0
+        again = ended.cut in (STOP, OVER) or (ended.cut == FULL and self.fulls < FULL_IN_A_ROW)
+        self.ledger.close(asked, _explained(ended, going.why), again=again)
+        if not again:
+            self.failures = self.failures + 1 if ended.state == FAILED else 0
+        if ended.cut == STOP and not self.search.should_stop():
+            raise Interrupted(ended.reason)  # Ctrl-C in a program that uses this as a library
+
+    def _died(self, going: Going, died: Died) -> None:
+        """The recipe that the worker had is to blame, unless it was ended on purpose."""
+        recipe = going.owed[0] if going.on_record and going.owed else going.job.recipe
+        ended = self._lost(going, died, recipe)
+        again = ended.cut in (STOP, OVER) or (not ended.cut and self.ledger.deaths(recipe) < self.search.limits.retries)
+        ended = replace(ended, reason=ended.reason + _outlook(ended, again))
+        if not going.on_record and going.asked is None:
+            if not again:
+                raise AutooptError(f"the baseline cannot be measured: {ended.reason}")
+        elif not going.on_record and going.asked is not None:
+            self.ledger.close(going.asked, ended, again=again)
+            self.failures += not again
+        elif going.owed and ended.cut != STOP:
+            self._sibling_died(going, ended, again)
+        self._free(going.job.number, keep=ended.cut == STOP or (going.on_record and bool(going.owed)))
+
+    def _sibling_died(self, going: Going, ended: Ended, again: bool) -> None:
+        self.ledger.add(ended, going.job.number, again=again)
+        rest = going.owed[1:] + going.owed[:1] * again
+        parent = going.job.parent or self._trial(going.job.number)
+        if rest:
+            self.owe(replace(going.job, siblings=tuple(rest), parent=parent))
+
+    def _trial(self, number: int) -> Trial:
+        return next(trial for trial in self.ledger.trials if trial.number == number)
+
+    def _lost(self, going: Going, died: Died, recipe: Recipe) -> Ended:
+        """What is known of a trial whose worker is gone."""
+        seconds = {"train": time.monotonic() - going.began}
+        if going.cut:
+            reason = going.why if going.cut == LIMIT else str(CUTS[going.cut]())
+            return Ended(going.job.number, recipe, FAILED, Evaluation({}, seconds), reason, cut=going.cut)
+        reason = f"its worker died: {died.how}"
+        return Ended(
+            going.job.number, recipe, FAILED, Evaluation({}, seconds, facts={DIED: died.how}), reason, died.last_words
+        )
+
+    def _free(self, number: int, *, keep: bool = False) -> None:
+        going = self._going.pop(number)
+        if not keep and not (going.owed and going.cut == STOP):
+            self.search.watch.on_free(number)
+
+
+def _explained(ended: Ended, why: str) -> Ended:
+    if ended.cut == LIMIT:
+        return replace(ended, reason=why or ended.reason)
+    if ended.cut in (STOP, OVER):
+        return replace(ended, reason=str(CUTS[ended.cut]()))
+    return replace(ended, reason=f"the disk is full: {ended.reason}") if ended.cut == FULL else ended
+
+
+def _outlook(ended: Ended, again: bool) -> str:
+    if ended.cut:
+        return ""
+    return "; its recipe was queued again" if again else "; its recipe is not tried again"

@@ -1,0 +1,167 @@
+"""Worker processes: started, given jobs, listened to, buried and replaced."""
+
+import logging
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from autoopt.core.errors import AutooptError, Bug
+from autoopt.core.memory import resident_gb
+from autoopt.core.trial import Trial
+from autoopt.search.jobs import Died, Event, Free, Job
+from autoopt.search.worker import Broken, Ready, Start, work
+
+log = logging.getLogger(__name__)
+
+LAST_LINES = 20
+STILLBORN = 3  # workers in a row that die before they are ready, until the search gives up
+SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit locks and threads of torch in any state
+
+
+@dataclass
+class Worker:
+    process: Any
+    line: Connection
+    words: Path
+    ready: bool = False
+    job: Job | None = None
+    cut: Callable[[], str] = lambda: ""
+    told: str = ""
+    """The last cut that it was told."""
+    knows: int = 0
+    """So many of the study's trials were sent to it."""
+    logged: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+
+
+class Workers:
+    """So many processes, as a context. They import `preload` at once, and begin when `start` is given: see `open`."""
+
+    def __init__(self, count: int, folder: Path, preload: str) -> None:
+        self._folder, self._preload = folder, preload
+        self._start: Start | None = None
+        self._stillborn = 0
+        self._workers = [self._spawn(index) for index in range(count)]
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for worker in self._workers:
+            _bury(worker)
+
+    def open(self, start: Start) -> None:
+        """`start()` makes what jobs are done with, in each worker; it is pickled. Its errors are raised by `turn`."""
+        self._start = start
+        for worker in self._workers:
+            _send(worker, start)
+
+    def idle(self) -> bool:
+        return any(worker.ready and worker.job is None for worker in self._workers)
+
+    def begin(self, job: Job, trials: Sequence[Trial], cut: Callable[[], str]) -> None:
+        worker = next(worker for worker in self._workers if worker.ready and worker.job is None)
+        worker.job, worker.cut, worker.told = job, cut, ""
+        _send(worker, (job, list(trials[worker.knows :])))
+        worker.knows = len(trials)
+
+    def turn(self, handle: Callable[[Event], None], wait_s: float) -> None:
+        for worker in self._workers:
+            if worker.job and (word := worker.cut()) != worker.told:
+                worker.told = word
+                _send(worker, (worker.job.number, word))
+        by_sign: dict[Any, int] = {}
+        for place, worker in enumerate(self._workers):
+            by_sign |= {worker.line: place, worker.process.sentinel: place}
+        for place in sorted({by_sign[sign] for sign in wait(list(by_sign), wait_s)}):
+            self._listen(place, handle)
+
+    def used_gb(self, number: int) -> float:
+        return max((resident_gb(w.process.pid) for w in self._workers if w.job and w.job.number == number), default=0.0)
+
+    def kill(self, number: int) -> None:
+        for worker in self._workers:
+            if worker.job and worker.job.number == number:
+                worker.process.kill()
+
+    def pids(self) -> list[int]:
+        return [worker.process.pid for worker in self._workers]
+
+    def _spawn(self, index: int) -> Worker:
+        ours, theirs = SPAWN.Pipe()
+        words = self._folder / f"worker-{index}.txt"
+        process = SPAWN.Process(target=work, args=(theirs, words, self._preload), name=f"autoopt worker {index}")
+        process.start()
+        theirs.close()
+        log.info("worker %d is process %d", index, process.pid)
+        worker = Worker(process, ours, words)
+        if self._start is not None:
+            _send(worker, self._start)
+        return worker
+
+    def _listen(self, place: int, handle: Callable[[Event], None]) -> None:
+        worker = self._workers[place]
+        try:
+            while worker.line.poll():
+                self._heard(worker, worker.line.recv(), handle)
+        except (EOFError, ConnectionResetError):
+            worker.process.join(5)
+        if worker.process.is_alive():
+            return
+        self._stillborn += not worker.ready
+        how, words = _how(worker.process.exitcode), _last_words(worker)
+        _bury(worker)
+        log.warning("worker %d died (%s)", place, how)
+        if self._stillborn >= STILLBORN:
+            raise AutooptError(f"workers die before they can begin, the last one by {how}: {words or 'no word'}")
+        self._workers[place] = self._spawn(place)
+        if worker.job is not None:
+            handle(Died(worker.job.number, how, words))
+
+    def _heard(self, worker: Worker, message: Any, handle: Callable[[Event], None]) -> None:
+        if isinstance(message, logging.LogRecord):
+            worker.logged.append(f"{message.levelname} {message.getMessage()}")
+            logging.getLogger(message.name).handle(message)
+        elif isinstance(message, Ready):
+            worker.ready, self._stillborn = True, 0
+        elif isinstance(message, Broken):
+            kind = Bug if message.bug else AutooptError
+            raise kind(message.trace if message.bug else message.reason)
+        else:
+            if isinstance(message, Free):
+                worker.job = None
+            handle(message)
+
+
+def _send(worker: Worker, message: Any) -> None:
+    with suppress(BrokenPipeError, ConnectionResetError):  # it died: the next turn says so
+        worker.line.send(message)
+
+
+def _bury(worker: Worker) -> None:
+    worker.process.kill()
+    worker.process.join(10)
+    worker.line.close()
+    worker.words.unlink(missing_ok=True)
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        cause = ": by hand, or by the system where memory ran out" if -code == signal.SIGKILL else ""
+        return f"signal {-code}, {name}{cause}"
+    return f"exit code {code}" + (", SIGTERM" if code == 128 + signal.SIGTERM else "")
+
+
+def _last_words(worker: Worker) -> str:
+    """Of its log, then of what it printed, a crash's trace among it."""
+    try:
+        printed = worker.words.read_text(errors="replace").splitlines()[-LAST_LINES:]
+    except OSError:
+        printed = []
+    return "\n".join([*worker.logged, *printed])
