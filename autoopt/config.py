@@ -9,6 +9,7 @@ from autoopt.compose import compose_config, conf_dir
 from autoopt.config_sections import (
     read_budget,
     read_exam,
+    read_limits,
     read_measuring,
     read_name,
     read_outputs,
@@ -28,6 +29,7 @@ from autoopt.core.lookup import lookup, suggestion
 from autoopt.core.space import Space
 from autoopt.measurements import FACTS, Options
 from autoopt.search.budget import Budget
+from autoopt.search.limits import Limits
 from autoopt.search.rules import Rules
 from autoopt.search.samplers import SAMPLERS
 from autoopt.tasks import TASKS
@@ -60,6 +62,10 @@ class Settings:
     seed: int
     outputs: Path
     threads: int
+    """For training, in all."""
+    workers: int
+    """Processes that run trials; 0: in the search's own."""
+    limits: Limits
     raw: Mapping[str, Any]
     """The resolved configuration as plain values, as it is written to config.yaml."""
 
@@ -113,6 +119,8 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         seed=whole("seed", raw.get("seed"), 0),
         outputs=read_outputs(raw.get("outputs")),
         threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1),
+        workers=whole("workers", raw.get("workers"), 0),
+        limits=read_limits(_section(raw, "limits"), _section(raw, "retry")),
         raw=dict(raw),
     )
 
@@ -124,6 +132,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "exam": tuple(field.name for field in fields(ExamRules)),
     "runtime": ("name", "threads", "blocks", "calls", "attempts", "max_spread", "clients", "price_per_hour"),
     "tracking": ("name", "uri"),
+    "limits": ("trial_minutes", "trial_gb", "disk_gb", "grace_s"),
+    "retry": ("max",),
 }
 
 SECTIONS = (
@@ -142,6 +152,9 @@ SECTIONS = (
     "seed",
     "outputs",
     "threads",
+    "workers",
+    "limits",
+    "retry",
 )
 
 
@@ -151,6 +164,8 @@ def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(section, Mapping):
         raise ConfigError(
             f"{name}={section!r}: name one of the files in conf/{name}, such as {name}={_first_option(name)}"
+            if (conf_dir() / name).is_dir()
+            else f"{name}={section!r}: type one of its keys, such as {name}.{KEYS[name][0]}=1"
         )
     for key in section:
         if name in KEYS and key not in KEYS[name]:

@@ -15,6 +15,7 @@ from autoopt.core.kpi import Kpi
 from autoopt.core.lookup import lookup, suggestion
 from autoopt.measurements import Options
 from autoopt.search.budget import Budget
+from autoopt.search.limits import Limits
 from autoopt.search.rules import Rules
 from autoopt.search.samplers import SAMPLERS
 from autoopt.tasks import TASKS
@@ -74,6 +75,18 @@ def read_rules(raw: Mapping[str, Any]) -> Rules:
         if key != "margin" and not isinstance(value, bool):
             raise ConfigError(f"search.{key}={value!r}: true or false is allowed")
     return Rules(**{**raw, "margin": number("search.margin", raw.get("margin"), above_zero=False)})
+
+
+def read_limits(raw: Mapping[str, Any], retry: Mapping[str, Any]) -> Limits:
+    limits = {key: raw.get(key) for key in ("trial_minutes", "trial_gb", "disk_gb")}
+    return Limits(
+        **{
+            key: None if value is None else number(f"limits.{key}", value, above_zero=key != "disk_gb")
+            for key, value in limits.items()
+        },
+        grace_s=number("limits.grace_s", raw.get("grace_s"), above_zero=False),
+        retries=whole("retry.max", retry.get("max"), 0),
+    )
 
 
 def read_measuring(raw: Mapping[str, Any], kpis: tuple[Kpi, ...]) -> Options:

@@ -1,44 +1,49 @@
-"""autoopt search: the main job."""
+"""autoopt search: the main job. It proposes and records; workers evaluate."""
 
 import logging
 import shutil
-from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import optuna
 import yaml
 
-from autoopt.champion.card import make_card
 from autoopt.champion.package import crown
+from autoopt.commands.acts import make_acts, start_worker
 from autoopt.commands.bench import check, load_task, make_bench, narrow
 from autoopt.commands.conclude import read_outcome, tell, write_report
 from autoopt.commands.first import first_recipes
+from autoopt.commands.keeper import Keeper
 from autoopt.commands.logs import log_to
 from autoopt.commands.stop import StopSignal
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.errors import Interrupted
+from autoopt.core.memory import machine_gb
 from autoopt.core.quiet import QuietMachine
+from autoopt.core.recipe import Recipe
 from autoopt.core.space import trains
 from autoopt.core.standing import Standing
-from autoopt.core.trial import Draft, Trial
-from autoopt.measurements import FACTS
-from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial
+from autoopt.core.trial import Trial
+from autoopt.pipeline import Bench
 from autoopt.report.live import Display
 from autoopt.report.page import note
 from autoopt.search.budget import EXHAUSTED
+from autoopt.search.crew import Here
+from autoopt.search.limits import Limits
 from autoopt.search.loop import run_search
 from autoopt.search.samplers import make_sampler
-from autoopt.search.screening import Gate
 from autoopt.search.search import Search, Watch
-from autoopt.search.study import DATABASE, IDENTITY, check_same, lock_study, open_study
+from autoopt.search.study import DATABASE, FINGERPRINT, IDENTITY, check_same, lock_study, open_study
+from autoopt.search.workers import Workers
 from autoopt.tasks import Task
 from autoopt.tasks.checks import check_teacher
 from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint, needs_training
+
+MEMORY_SHARE = 0.9  # of the machine's, for all workers together
 
 log = logging.getLogger(__name__)
 
@@ -53,55 +58,95 @@ def run(settings: Settings, task: Task) -> int:
     """The search of a task that was loaded."""
     check(settings, task)
     space = narrow(settings, task)
-    with lock_study(settings.folder, settings.study), StopSignal() as stop:
-        display = Display(settings.study, settings.kpis, settings.budget.hours, settings.budget.trials)
-        quiet = QuietMachine()
-        hooks = Hooks(should_stop=partial(_give_way, quiet, stop), on_epoch=display.on_epoch)
-        work = settings.folder / "work"
-        log_to(settings.folder / "search.log")
+    display = Display(settings.study, settings.kpis, settings.budget.hours, settings.budget.trials)
+    with lock_study(settings.folder, settings.study), StopSignal() as stop, _workers(settings) as workers:
         display.say(f"study {settings.study} in {settings.folder}")
-        if needs_training(task, settings.teacher):
-            display.say("no weights of the teacher are given: it is trained once and kept, or read where it was")
         try:
-            with quiet.working():
-                teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks)
+            with stop.abandoned_after(0):
+                study, bench = _prepare(settings, task, stop, display)
         except Interrupted:
-            display.say("stopped before the study began, while the teacher was trained")
+            display.say("stopped before the search began: the same command begins anew")
             return stop.exit_code
+        view = _open_view(settings, study, display)
+        keeper = Keeper(bench, settings)
+        job = Search(
+            study=study,
+            space=space,
+            kpis=settings.kpis,
+            crew=workers or Here(make_acts(bench, keeper.work)),
+            budget=settings.budget,
+            first=first_recipes(space) if settings.rules.warm_start else (),
+            rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),
+            limits=_limits(settings),
+            watch=_watch(display, keeper, view),
+            should_stop=lambda: bool(stop),
+            has_room=keeper.has_room,
+            at_work=bench.quiet.working,
+            left=keeper.left(),
+        )
+        if workers:
+            raw, threads = dict(settings.raw), max(1, settings.threads // settings.workers)
+            workers.open(partial(start_worker, raw, threads, study.user_attrs[FINGERPRINT]))
+        with display:
+            stopped_by = run_search(job)
+        if workers:
+            workers.close()
+        if stopped_by != "interrupt":  # what it holds may serve the siblings that the stop has cost
+            shutil.rmtree(keeper.work, ignore_errors=True)
+        _conclude(settings, study, bench, view, stop)
+        return stop.exit_code
+
+
+def _workers(settings: Settings) -> AbstractContextManager[Workers | None]:
+    """They import what they need while the search prepares."""
+    log_to(settings.folder / "search.log")
+    if not settings.workers:
+        return nullcontext()
+    return Workers(settings.workers, settings.folder / "work", preload="autoopt.commands.acts")
+
+
+def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display) -> tuple[optuna.Study, Bench]:
+    """The teacher, the study and the bench. Raises Interrupted."""
+    quiet = QuietMachine()
+    if needs_training(task, settings.teacher):
+        display.say("no weights of the teacher are given: it is trained once and kept, or read where it was")
+    with quiet.working():
+        hooks = Hooks(should_stop=partial(_give_way, quiet, stop))
+        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks)
         if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights
             check_teacher(task, teacher)
         weights = module_fingerprint(teacher)
-        identity = fingerprint(settings, task, weights)
-        study = open_study(settings.folder, settings.study, settings.kpis, identity)
+        study = open_study(settings.folder, settings.study, settings.kpis, fingerprint(settings, task, weights))
         study.sampler = make_sampler(settings.sampler, settings.seed + len(study.trials), settings.sampler_options)
         artifact.write_atomically(settings.folder / "config.yaml", yaml.safe_dump(dict(settings.raw), sort_keys=False))
         if study.trials:
             there = sum(trial.state.is_finished() for trial in study.trials)
             display.say(f"going on after {there} trials that are there already")
-        with quiet.working():
-            bench = make_bench(settings, task, teacher, weights, quiet)
-        view = _open_view(settings, study, display)
-        watch = Watch(
-            display.on_start, partial(_keep, bench, settings, work), partial(_on_end, settings, display, view)
-        )
-        job = Search(
-            study=study,
-            space=space,
-            kpis=settings.kpis,
-            evaluate=partial(_evaluate, bench, work, hooks),
-            make_up=lambda trial, recipes: make_up_siblings(trial, recipes, bench, work),
-            budget=settings.budget,
-            first=first_recipes(space) if settings.rules.warm_start else (),
-            rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),
-            watch=watch,
-            should_stop=hooks.should_stop,
-        )
-        with display, quiet.working():
-            stopped_by = run_search(job)
-        if stopped_by != "interrupt":  # what it holds may serve the siblings that the stop has cost
-            shutil.rmtree(work, ignore_errors=True)
-        _conclude(settings, study, bench, view)
-        return stop.exit_code
+        return study, make_bench(settings, task, teacher, weights, quiet)
+
+
+def _limits(settings: Settings) -> Limits:
+    """With a share of the machine's memory where none is given: a trial is ended before the system ends the search."""
+    share = MEMORY_SHARE * machine_gb() / max(1, settings.workers)
+    return settings.limits if settings.limits.trial_gb else replace(settings.limits, trial_gb=share)
+
+
+def _watch(display: Display, keeper: Keeper, view: Any) -> Watch:
+    def on_start(number: int, recipe: Recipe) -> None:
+        display.on_start(number, recipe)
+        keeper.on_start(number, recipe)
+
+    def on_end(trial: Trial, standing: Standing) -> None:
+        log.info("%s", display.on_end(trial, standing))
+        if view is not None:
+            view.add(trial, standing)
+        keeper.make_room(standing)
+
+    def on_free(number: int) -> None:
+        display.on_free(number)
+        keeper.on_free(number)
+
+    return Watch(on_start, display.on_epoch, keeper.keep, on_end, on_free, display.on_wait, display.on_turn)
 
 
 def _give_way(quiet: QuietMachine, stop: StopSignal) -> bool:
@@ -110,12 +155,15 @@ def _give_way(quiet: QuietMachine, stop: StopSignal) -> bool:
     return bool(stop)
 
 
-def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any) -> None:
+def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any, stop: StopSignal) -> None:
     """Champion, report, MLflow's last word, and what the terminal says."""
     front = read_outcome(settings, study, settings.kpis).standing.front
     if front:
-        with bench.quiet.working():
-            crown(settings.folder, study, front, bench, settings.kpis, settings.exam)
+        try:
+            with stop.abandoned_after(settings.limits.grace_s), bench.quiet.working():
+                crown(settings.folder, study, front, bench, settings.kpis, settings.exam)
+        except Interrupted:
+            log.warning("limits.grace_s=%g were over before the final exam: it waits", settings.limits.grace_s)
     outcome = read_outcome(settings, study, settings.kpis)
     files = [*write_report(outcome), settings.folder / "config.yaml"]
     hints = []
@@ -158,63 +206,6 @@ def fingerprint(settings: Settings, task: Task, teacher: str) -> dict[str, Any]:
         "teacher": {"weights": teacher},
         "runtime": {key: settings.raw["runtime"][key] for key in ("name", "threads")},
     }
-
-
-def _evaluate(bench: Bench, work: Path, hooks: Hooks, draft: Draft, gate: Gate) -> Iterator[Draft]:
-    """Run the trial in the work folder, under the gate."""
-
-    def on_epoch(epoch: int, quality: float) -> None:
-        hooks.on_epoch(epoch, quality)
-        gate.after_epoch(draft.measurements, draft.curve)
-
-    def should_stop() -> bool:
-        gate.check_time()
-        return hooks.should_stop()
-
-    with draft.clock("log"):
-        shutil.rmtree(work, ignore_errors=True)  # of the trial before, whose artifacts are kept by now
-        work.mkdir(parents=True)
-    return run_trial(draft, bench, work, Hooks(should_stop, on_epoch), gate.admit)
-
-
-def _keep(bench: Bench, settings: Settings, work: Path, trial: Trial, standing: Standing) -> None:
-    """Write the artifact of a trial that has just reached the front, or is the nearest miss."""
-    if trial.number not in _worth_keeping(standing) or trial.evaluation is None:
-        return
-    model = artifact_path(work, trial.recipe)
-    card = make_card(
-        task=bench.task,
-        recipe=trial.recipe,
-        model=model,
-        evaluation=trial.evaluation,
-        kpis=settings.kpis,
-        facts=FACTS,
-        runtime=bench.runtime_of(trial.recipe),
-        baseline_runtime=settings.runtimes[0],
-        threads=settings.runtime_threads,
-        seed=settings.seed,
-        study=settings.study,
-        trial=trial.number,
-    )
-    folder = artifact.trial_folder(settings.folder, trial.number)
-    artifact.write(folder, model, trial.recipe, card, bench.task.files)
-
-
-def _worth_keeping(standing: Standing) -> set[int]:
-    miss = standing.nearest_miss
-    return {trial.number for trial in standing.front} | ({miss.number} if miss else set())
-
-
-def _on_end(settings: Settings, display: Display, view: Any, trial: Trial, standing: Standing) -> None:
-    """Show the trial, write it to MLflow, remove the artifacts of what has left the front."""
-    display.on_end(trial, standing)
-    log.info("trial %d %s %s: %s", trial.number, trial.state, trial.reason, trial.recipe.to_dict())
-    if view is not None:
-        view.add(trial, standing)
-    kept = {artifact.trial_folder(settings.folder, number) for number in _worth_keeping(standing)}
-    for folder in (settings.folder / "trials").iterdir() if (settings.folder / "trials").is_dir() else ():
-        if folder not in kept:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open_view(settings: Settings, study: optuna.Study, display: Display) -> Any:

@@ -21,6 +21,10 @@ class Drift:
         """Of the baseline, in one more measurement."""
         self._seen.append(median_ms)
 
+    def take(self, share: float) -> None:
+        """What another process has learned of the same baseline on the same machine."""
+        self._least = float(np.clip(share, LEAST, MOST))
+
     @property
     def share(self) -> float:
         """Half of a 95% interval of what comes on top, relative to the value, from `least` to MOST: twice the deviation

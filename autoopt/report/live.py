@@ -1,5 +1,5 @@
-"""What the terminal shows while the search runs, on stderr: a live panel, or one line a trial where there is no
-terminal.
+"""What the terminal shows while the search runs, on stderr: a live panel, or one line a minute where there is no
+terminal. search.log has a line for each trial.
 """
 
 import time
@@ -18,6 +18,7 @@ from autoopt.core.trial import COMPLETE, FAILED, Trial
 from autoopt.report.words import recipe_line, structure_line
 
 RECENT = 6
+STATUS_S = 60.0
 
 
 @dataclass
@@ -30,13 +31,17 @@ class Display:
     trials: int | None
     console: Console = field(default_factory=lambda: Console(stderr=True))
     _began: float | None = None
+    _told: float = 0.0
     _ended: list[tuple[Trial, str]] = field(default_factory=list)
     _counted: int = 0
     _standing: Standing | None = None
-    _running: str = ""
+    _running: dict[int, str] = field(default_factory=dict)
+    _epochs: dict[int, str] = field(default_factory=dict)
+    _waits: str = ""
     _live: Live | None = None
 
     def __enter__(self) -> "Display":
+        self._began = self._told = time.monotonic()
         if self.console.is_terminal:
             self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=True)
             self._live.__enter__()
@@ -51,20 +56,41 @@ class Display:
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def on_start(self, number: int, recipe: Recipe) -> None:
-        self._began = self._began or time.monotonic()
-        self._running = f"{number:4d}  {recipe_line(recipe)}"
+        self._running[number] = recipe_line(recipe)
 
-    def on_epoch(self, epoch: int, quality: float) -> None:
-        head = self._running.split("  [epoch")[0]
-        self._running = f"{head}  [epoch {epoch}: {quality:.4f}]"
+    def on_epoch(self, number: int, epoch: int, quality: float) -> None:
+        self._epochs[number] = f"  [epoch {epoch}: {quality:.4f}]"
 
-    def on_end(self, trial: Trial, standing: Standing) -> None:
+    def on_end(self, trial: Trial, standing: Standing) -> str:
+        """The line that stands for the trial."""
         line = self._line(trial, standing)
         self._counted += trial.state != FAILED and trial.sibling_of is None
-        self._running, self._standing = "", standing
+        self._standing = standing
         self._ended = [*self._ended, (trial, line)][-RECENT:]
-        if self._live is None:
-            self.say(line)
+        return line
+
+    def on_free(self, number: int) -> None:
+        """A trial and its siblings have ended."""
+        self._running.pop(number, None)
+        self._epochs.pop(number, None)
+
+    def on_wait(self, reason: str) -> None:
+        """The search waits for what the reason says, or '' goes on."""
+        self._waits = reason
+        self.say(f"waiting: {reason}" if reason else "going on")
+
+    def on_turn(self) -> None:
+        """Where there is no terminal, a line a minute."""
+        if self._live is None and time.monotonic() - self._told >= STATUS_S:
+            self._told = time.monotonic()
+            self.say(self._status())
+
+    def _status(self) -> str:
+        running = ", ".join(f"{number}{self._epochs.get(number, '')}" for number in self._running)
+        return self._headline(self._elapsed()) + (f"; running {running}" if running else "")
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began if self._began else 0.0
 
     def _line(self, trial: Trial, standing: Standing) -> str:
         head = f"{trial.number:4d}  {structure_line(trial.recipe)}"
@@ -78,14 +104,18 @@ class Display:
         return f"{head}  {ratios}  {place}"
 
     def _render(self) -> Group:
-        elapsed = time.monotonic() - self._began if self._began else 0.0
+        elapsed = self._elapsed()
         bar = Table.grid()
         bar.add_row(self._bar(elapsed))
         recent = Table.grid(padding=(0, 1))
         for trial, line in self._ended:
             style = "green" if line.endswith("front") else "red" if trial.state == FAILED else ""
             recent.add_row(Text(line, style=style, no_wrap=True, overflow="ellipsis"))
-        recent.add_row(Text(self._running or "…", style="bold", no_wrap=True, overflow="ellipsis"))
+        for number, recipe in self._running.items() or [(None, "…")]:
+            line = recipe if number is None else f"{number:4d}  {recipe}{self._epochs.get(number, '')}"
+            recent.add_row(Text(line, style="bold", no_wrap=True, overflow="ellipsis"))
+        if self._waits:
+            recent.add_row(Text(f"waiting: {self._waits}", style="bold red"))
         return Group(Text(self._headline(elapsed), style="bold"), bar, recent)
 
     def _headline(self, elapsed: float) -> str:

@@ -117,7 +117,7 @@ def _evaluated(
         emit(Epoch(job.number, epoch, quality))
 
     draft, found = Draft(job.recipe, job.siblings), ()  # type: tuple[Draft, Iterable[Draft]]
-    gate = Gate(job.rules, job.kpis, trials, job.recipe, cut, on_epoch)
+    gate = Gate(job.rules, job.kpis, trials, job.recipe, cut, on_epoch, job.number)
     try:
         found = acts.evaluate(draft, gate)
     except Exception as error:

@@ -139,7 +139,7 @@ class Run:
         """One proposal: begun, answered from the record, or left since it would take too long."""
         search, study, clock, ledger = self.search, self.search.study, self.session.clock, self.ledger
         stubborn = max(self.repeats, self.running.failures) >= STUBBORN
-        with clock("sampler"), random_sampler(study) if stubborn else nullcontext():
+        with search.at_work(), clock("sampler"), random_sampler(study) if stubborn else nullcontext():
             asked, recipe = ledger.patiently(lambda: ask(study, search.space))
         with clock("log"):
             if recipe in ledger.known:

@@ -29,6 +29,8 @@ class Gate:
     cut: Callable[[], str] = lambda: ""
     """Why the trial is to be cut short: one of CUTS, or '' to go on."""
     on_epoch: Callable[[int, float], None] = lambda epoch, quality: None
+    number: int = 0
+    """Of the trial."""
 
     def check(self) -> None:
         """While training. Raises Interrupted, OutOfTime or OverLimit."""

@@ -1,6 +1,7 @@
 """What a search is made of."""
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import optuna
@@ -51,5 +52,7 @@ class Search:
     should_stop: Callable[[], bool] = lambda: False
     has_room: Callable[[], bool] = lambda: True
     """Whether the disk has room for one more trial."""
+    at_work: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Around what the search itself does: nobody measures meanwhile."""
     left: Collection[int] = ()
     """Numbers of trials whose weights an earlier session left behind: their siblings may be made up for."""

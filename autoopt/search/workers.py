@@ -52,8 +52,13 @@ class Workers:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End them: what they hold is lost."""
         for worker in self._workers:
             _bury(worker)
+        self._workers = []
 
     def open(self, start: Start) -> None:
         """`start()` makes what jobs are done with, in each worker; it is pickled. Its errors are raised by `turn`."""

@@ -1,0 +1,87 @@
+"""What a trial of a study is done with: in the search's own process, or in each worker."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from autoopt.commands.bench import check, load_task, make_bench
+from autoopt.commands.logs import quiet
+from autoopt.config import parse_settings
+from autoopt.core.errors import ConfigError
+from autoopt.core.quiet import QuietMachine
+from autoopt.core.recipe import Recipe
+from autoopt.core.trial import Draft, Trial
+from autoopt.pipeline import Bench, make_up_siblings, run_trial
+from autoopt.search.jobs import Acts
+from autoopt.search.screening import Gate
+from autoopt.training.loop import Hooks
+from autoopt.training.teacher import load_teacher, module_fingerprint
+
+
+def make_acts(bench: Bench, work: Path) -> Acts:
+    return Acts(partial(_evaluate, bench, work), partial(_make_up, bench, work))
+
+
+def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any]) -> Acts:
+    """In a fresh process. Task and teacher are those of the search, which has left in the cache what takes time.
+
+    `begun` is the study's fingerprint. Raises ConfigError where data or weights are others in this process.
+    """
+    quiet()
+    settings = replace(parse_settings(raw), threads=threads)
+    task = load_task(settings)
+    check(settings, task)
+    machine = QuietMachine()
+    with machine.working():
+        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
+        weights = module_fingerprint(teacher)
+        if (weights, task.fingerprint) != (begun["teacher"]["weights"], begun["task"]["data"]):
+            raise ConfigError(
+                f"task {task.name} makes another teacher or other data in each process: fix its seed, or type workers=0"
+            )
+        bench = make_bench(settings, task, teacher, weights, machine)
+    return make_acts(bench, settings.folder / "work")
+
+
+def work_folder(work: Path, number: int) -> Path:
+    """Where a trial, and its siblings after it, leave their models."""
+    return work / f"{number:04d}"
+
+
+def _evaluate(bench: Bench, work: Path, draft: Draft, gate: Gate) -> Iterator[Draft]:
+    """Run the trial in its work folder, under the gate."""
+    folder = work_folder(work, gate.number)
+
+    def on_epoch(epoch: int, quality: float) -> None:
+        gate.on_epoch(epoch, quality)
+        gate.after_epoch(draft.measurements, draft.curve)
+
+    def should_stop() -> bool:
+        gate.check()
+        bench.quiet.step()
+        return False
+
+    with draft.clock("log"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    with bench.quiet.working():
+        siblings = run_trial(draft, bench, folder, Hooks(should_stop, on_epoch), gate.admit)
+    draft.facts["baseline_drift"] = bench.drift.share
+    return _under(bench, siblings)
+
+
+def _make_up(bench: Bench, work: Path, trial: Trial, recipes: Sequence[Recipe]) -> Iterator[Draft]:
+    return _under(bench, make_up_siblings(trial, recipes, bench, work_folder(work, trial.number)))
+
+
+def _under(bench: Bench, siblings: Iterator[Draft]) -> Iterator[Draft]:
+    """Each is made while nobody measures."""
+    while True:
+        with bench.quiet.working():
+            sibling = next(siblings, None)
+        if sibling is None:
+            return
+        yield sibling

@@ -1,0 +1,108 @@
+"""What a search keeps on the disk: artifacts of the front, others and structures while there is room."""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoopt.champion.card import make_card
+from autoopt.commands.acts import work_folder
+from autoopt.config import Settings
+from autoopt.core import artifact
+from autoopt.core.disk import GB, MB, free_bytes, size_bytes
+from autoopt.core.recipe import Recipe
+from autoopt.core.standing import Standing
+from autoopt.core.trial import COMPLETE, Trial
+from autoopt.measurements import FACTS
+from autoopt.pipeline import Bench, artifact_path
+
+log = logging.getLogger(__name__)
+
+SPARE_MB = 8.0  # for the study's record, its copy and MLflow's
+MODELS = 4  # of the baseline's size: what a trial writes at most before it is recorded
+
+
+@dataclass
+class Keeper:
+    bench: Bench
+    settings: Settings
+    _began: dict[int, float] = field(default_factory=dict)
+    """When the trials that run began, by the clock of files."""
+
+    @property
+    def work(self) -> Path:
+        return self.settings.folder / "work"
+
+    def left(self) -> list[int]:
+        """Numbers of trials whose weights an earlier session left."""
+        return [int(path.name) for path in self.work.glob("[0-9]*")]
+
+    def has_room(self) -> bool:
+        needed = SPARE_MB * MB + MODELS * self.bench.baseline_path.stat().st_size
+        return free_bytes(self.settings.folder) >= needed
+
+    def on_start(self, number: int, recipe: Recipe) -> None:
+        self._began[number] = time.time()
+
+    def on_free(self, number: int) -> None:
+        self._began.pop(number, None)
+        shutil.rmtree(work_folder(self.work, number), ignore_errors=True)
+
+    def keep(self, trial: Trial, standing: Standing) -> None:
+        """Write the artifact of a trial, before it is on record."""
+        if trial.state != COMPLETE or trial.evaluation is None:
+            return
+        made_by = trial.number if trial.sibling_of is None else trial.sibling_of
+        model = artifact_path(work_folder(self.work, made_by), trial.recipe)
+        self.bench.drift.take(trial.evaluation.facts.get("baseline_drift", 0.0))
+        card = make_card(
+            task=self.bench.task,
+            recipe=trial.recipe,
+            model=model,
+            evaluation=trial.evaluation,
+            kpis=self.settings.kpis,
+            facts=FACTS,
+            runtime=self.bench.runtime_of(trial.recipe),
+            baseline_runtime=self.settings.runtimes[0],
+            threads=self.settings.runtime_threads,
+            seed=self.settings.seed,
+            study=self.settings.study,
+            trial=trial.number,
+        )
+        folder = artifact.trial_folder(self.settings.folder, trial.number)
+        artifact.write(folder, model, trial.recipe, card, self.bench.task.files)
+
+    def make_room(self, standing: Standing) -> None:
+        """Remove what can be made again, the oldest first, until the study's folder fits limits.disk_gb."""
+        limit = self.settings.limits.disk_gb
+        if limit is None:
+            return
+        over = size_bytes([self.settings.folder]) - limit * GB
+        for folder in self._removable(standing):
+            if over <= 0:
+                return
+            over -= size_bytes([folder])
+            log.info("limits.disk_gb=%g: %s is removed", limit, folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _removable(self, standing: Standing) -> Iterator[Path]:
+        """Artifacts off the front, then exported structures that no running trial has opened."""
+        kept = {artifact.trial_folder(self.settings.folder, number) for number in worth_keeping(standing)}
+        yield from (path for path in _oldest_first(self.settings.folder / "trials") if path not in kept)
+        running_since = min(self._began.values(), default=time.time())
+        for structure in _oldest_first(self.bench.structures):
+            if structure.stat().st_mtime < running_since:
+                yield structure
+
+
+def worth_keeping(standing: Standing) -> set[int]:
+    """Numbers of the front's trials, and of the nearest miss where nothing is feasible."""
+    miss = standing.nearest_miss
+    return {trial.number for trial in standing.front} | ({miss.number} if miss else set())
+
+
+def _oldest_first(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("*") if path.is_dir()]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
