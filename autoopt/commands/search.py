@@ -64,6 +64,9 @@ def run(settings: Settings, task: Task) -> int:
         try:
             with stop.abandoned_after(0):
                 study, bench = _prepare(settings, task, stop, display)
+                if workers:
+                    threads = max(1, settings.threads // settings.workers)
+                    workers.open(partial(start_worker, settings.raw, threads, study.user_attrs[FINGERPRINT]))
         except Interrupted:
             display.say("stopped before the search began: the same command begins anew")
             return stop.exit_code
@@ -84,9 +87,6 @@ def run(settings: Settings, task: Task) -> int:
             at_work=bench.quiet.working,
             left=keeper.left(),
         )
-        if workers:
-            raw, threads = dict(settings.raw), max(1, settings.threads // settings.workers)
-            workers.open(partial(start_worker, raw, threads, study.user_attrs[FINGERPRINT]))
         with display:
             stopped_by = run_search(job)
         if workers:
@@ -137,7 +137,7 @@ def _watch(display: Display, keeper: Keeper, view: Any) -> Watch:
         keeper.on_start(number, recipe)
 
     def on_end(trial: Trial, standing: Standing) -> None:
-        log.info("%s", display.on_end(trial, standing))
+        log.info("trial%s", display.on_end(trial, standing))
         if view is not None:
             view.add(trial, standing)
         keeper.make_room(standing)

@@ -123,7 +123,7 @@ def _prepare(words: Path) -> None:
     file = os.open(words, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     for output in (sys.stdout, sys.stderr):
         os.dup2(file, output.fileno())
-    faulthandler.enable()
+    faulthandler.enable(all_threads=False)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     threading.Thread(target=_die_with_the_search, daemon=True).start()

@@ -19,7 +19,7 @@ from autoopt.search.worker import Broken, Ready, Start, work
 
 log = logging.getLogger(__name__)
 
-LAST_LINES = 20
+LAST_LINES = 30
 STILLBORN = 3  # workers in a row that die before they are ready, until the search gives up
 SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit locks and threads of torch in any state
 
@@ -61,10 +61,15 @@ class Workers:
         self._workers = []
 
     def open(self, start: Start) -> None:
-        """`start()` makes what jobs are done with, in each worker; it is pickled. Its errors are raised by `turn`."""
+        """`start()` makes what jobs are done with, in each worker; it is pickled. Waits for the first to be ready.
+
+        Raises AutooptError or Bug where `start` does, here or, of workers that come later, from `turn`.
+        """
         self._start = start
         for worker in self._workers:
             _send(worker, start)
+        while not self.idle():
+            self.turn(lambda event: None, wait_s=1.0)
 
     def idle(self) -> bool:
         return any(worker.ready and worker.job is None for worker in self._workers)

@@ -1,5 +1,12 @@
 """A study of a lookup table: recipes are looked up, not built. A whole search takes a second and no torch."""
 
+import ctypes
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +14,9 @@ import optuna
 
 from autoopt.core.errors import TrialError
 from autoopt.core.kpi import Kpi, Measurement
-from autoopt.core.recipe import Recipe
+from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.space import Choice, Range, Space
-from autoopt.core.trial import Draft
+from autoopt.core.trial import Draft, Trial
 from autoopt.search.budget import Budget
 from autoopt.search.crew import Here
 from autoopt.search.jobs import Acts, Evaluate, MakeUp
@@ -102,3 +109,57 @@ def make_search(
         "should_stop": lambda: False,
     }
     return Search(study=study, **{**parts, **changes})
+
+
+def start(delay_s: float = 0.0) -> Acts:
+    """Of a worker: the table, each look-up of so many seconds."""
+    return Acts(partial(_slowly, delay_s), _owed)
+
+
+def start_deadly(how: str, scheme: str, sibling: bool = False) -> Acts:
+    """Of a worker that does not survive the recipes of a scheme: or, as trials of their own, siblings of it."""
+    return Acts(partial(_deadly, how, scheme, sibling), partial(_owed_deadly, how, scheme))
+
+
+def _slowly(delay_s: float, draft: Draft, gate: Gate) -> list[Draft]:
+    end = time.monotonic() + delay_s
+    while time.monotonic() < end:
+        gate.check()
+        time.sleep(0.01)
+    return look_up(draft, gate)
+
+
+def _deadly(how: str, scheme: str, sibling: bool, draft: Draft, gate: Gate) -> Iterator[Draft]:
+    if draft.recipe.quantization == scheme and draft.recipe != BASELINE and not sibling:
+        die(how, gate)
+    return _each(how, scheme, look_up(draft, gate))
+
+
+def _owed(trial: Trial, recipes: Sequence[Recipe]) -> list[Draft]:
+    return look_up(Draft(trial.recipe, tuple(recipes)), Gate(Rules(), KPIS, (), trial.recipe))
+
+
+def _owed_deadly(how: str, scheme: str, trial: Trial, recipes: Sequence[Recipe]) -> Iterator[Draft]:
+    return _each(how, scheme, _owed(trial, recipes))
+
+
+def _each(how: str, scheme: str, siblings: list[Draft]) -> Iterator[Draft]:
+    for sibling in siblings:
+        if sibling.recipe.quantization == scheme:
+            die(how, None)
+        yield sibling
+
+
+def die(how: str, gate: Gate | None) -> None:
+    """Or hang, or take memory: what a recipe may do to its process."""
+    logging.getLogger("table").warning("about to %s", how)
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "hang":
+        time.sleep(1000)
+    taken = []
+    while gate is not None and how in ("loop", "eat"):
+        gate.check()
+        taken.append(b"x" * 20_000_000 if how == "eat" else b"")
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
