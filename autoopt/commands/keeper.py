@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,10 +18,12 @@ from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, Trial
 from autoopt.measurements import FACTS
 from autoopt.pipeline import Bench, artifact_path
+from autoopt.search.backup import back_up
 
 log = logging.getLogger(__name__)
 
 SPARE_MB = 8.0  # for the study's record, its copy and MLflow's
+COPY_SHARE = 20.0  # times what the last copy of the study took, until the next
 MODELS = 4  # of the baseline's size: what a trial writes at most before it is recorded
 
 
@@ -30,6 +33,8 @@ class Keeper:
     settings: Settings
     _began: dict[int, float] = field(default_factory=dict)
     """When the trials that run began, by the clock of files."""
+    _to_copy: bool = False
+    _copy_after: float = 0.0
 
     @property
     def work(self) -> Path:
@@ -49,6 +54,22 @@ class Keeper:
     def on_free(self, number: int) -> None:
         self._began.pop(number, None)
         shutil.rmtree(work_folder(self.work, number), ignore_errors=True)
+
+    def on_end(self) -> None:
+        self._to_copy = True
+
+    def on_turn(self) -> None:
+        """Copy the study where it has new trials; of all time, a twentieth goes into that at most."""
+        if self._to_copy and time.monotonic() > self._copy_after:
+            self.back_up()
+
+    def back_up(self) -> None:
+        began = time.monotonic()
+        try:
+            back_up(self.settings.folder)
+        except (OSError, sqlite3.Error) as error:  # the study itself is there
+            log.warning("study.db could not be copied: %s", error)
+        self._to_copy, self._copy_after = False, time.monotonic() + COPY_SHARE * (time.monotonic() - began)
 
     def keep(self, trial: Trial, standing: Standing) -> None:
         """Write the artifact of a trial, before it is on record."""

@@ -30,13 +30,14 @@ from autoopt.core.trial import Trial
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
 from autoopt.report.page import note
+from autoopt.search.backup import DATABASE
 from autoopt.search.budget import EXHAUSTED
 from autoopt.search.crew import Here
 from autoopt.search.limits import Limits
 from autoopt.search.loop import run_search
 from autoopt.search.samplers import make_sampler
 from autoopt.search.search import Search, Watch
-from autoopt.search.study import DATABASE, FINGERPRINT, IDENTITY, check_same, lock_study, open_study
+from autoopt.search.study import FINGERPRINT, IDENTITY, check_same, lock_study, open_study
 from autoopt.search.workers import Workers
 from autoopt.tasks import Task
 from autoopt.tasks.checks import check_teacher
@@ -94,6 +95,7 @@ def run(settings: Settings, task: Task) -> int:
         if stopped_by != "interrupt":  # what it holds may serve the siblings that the stop has cost
             shutil.rmtree(keeper.work, ignore_errors=True)
         _conclude(settings, study, bench, view, stop)
+        keeper.back_up()
         return stop.exit_code
 
 
@@ -116,7 +118,8 @@ def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display)
         if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights
             check_teacher(task, teacher)
         weights = module_fingerprint(teacher)
-        study = open_study(settings.folder, settings.study, settings.kpis, fingerprint(settings, task, weights))
+        identity = fingerprint(settings, task, weights)
+        study = open_study(settings.folder, settings.study, settings.kpis, identity, on_mend=display.say)
         study.sampler = make_sampler(settings.sampler, settings.seed + len(study.trials), settings.sampler_options)
         artifact.write_atomically(settings.folder / "config.yaml", yaml.safe_dump(dict(settings.raw), sort_keys=False))
         if study.trials:
@@ -138,6 +141,7 @@ def _watch(display: Display, keeper: Keeper, view: Any) -> Watch:
 
     def on_end(trial: Trial, standing: Standing) -> None:
         log.info("trial%s", display.on_end(trial, standing))
+        keeper.on_end()
         if view is not None:
             view.add(trial, standing)
         keeper.make_room(standing)
@@ -146,7 +150,11 @@ def _watch(display: Display, keeper: Keeper, view: Any) -> Watch:
         display.on_free(number)
         keeper.on_free(number)
 
-    return Watch(on_start, display.on_epoch, keeper.keep, on_end, on_free, display.on_wait, display.on_turn)
+    def on_turn() -> None:
+        display.on_turn()
+        keeper.on_turn()
+
+    return Watch(on_start, display.on_epoch, keeper.keep, on_end, on_free, display.on_wait, on_turn)
 
 
 def _give_way(quiet: QuietMachine, stop: StopSignal) -> bool:

@@ -4,31 +4,42 @@ import json
 import sqlite3
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy.exc
 from filelock import FileLock, Timeout
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.kpi import Kpi
+from autoopt.search.backup import DATABASE, mend
 from autoopt.search.queue import queue_orphans
 
 FINGERPRINT = "autoopt_fingerprint"
 IDENTITY = "autoopt_id"
 """A random id: two studies of one name, begun on two machines or one after the other, are not the same study."""
-DATABASE = "study.db"
 
 
-def open_study(folder: Path, name: str, kpis: tuple[Kpi, ...], fingerprint: Mapping[str, Any]) -> optuna.Study:
+def open_study(
+    folder: Path,
+    name: str,
+    kpis: tuple[Kpi, ...],
+    fingerprint: Mapping[str, Any],
+    on_mend: Callable[[str], None] = lambda told: None,
+) -> optuna.Study:
     """Create or resume `folder`/study.db. Raises ConfigError where it was begun with another task, space or KPI set.
 
-    A trial that was running when its process died is closed as failed, and its recipe waits to be tried again.
+    A trial that was running when its process died is closed as failed, and its recipe waits to be tried again. Where
+    the database is damaged, its copy takes its place, and `on_mend` is told.
     """
     objectives = [kpi for kpi in kpis if kpi.objective]
+    if told := mend(folder):
+        on_mend(told)
     storage = open_storage(folder)
     study = optuna.create_study(
         study_name=_name_inside(storage) or name,
@@ -59,17 +70,25 @@ def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
 
 def load_study(folder: Path, name: str) -> optuna.Study:
-    """An existing study, to read. Raises ConfigError where there is none."""
+    """An existing study, to read. Raises ConfigError where there is none, or its database is damaged."""
     if not (folder / DATABASE).is_file():
         others = sorted(path.parent.name for path in folder.parent.glob(f"*/{DATABASE}"))
         raise ConfigError(
             f"no study {name!r} in {folder.parent}. Known: {', '.join(others) or 'none yet: autoopt search begins one'}"
         )
-    storage = open_storage(folder)
-    inside = _name_inside(storage)
-    if inside is None or not (folder / "config.yaml").is_file():
-        raise ConfigError(f"study {name!r} has not begun yet: try again in a moment")
-    return optuna.load_study(study_name=inside, storage=storage)
+    try:
+        storage = open_storage(folder)
+        inside = _name_inside(storage)
+        if inside is None or not (folder / "config.yaml").is_file():
+            raise ConfigError(f"study {name!r} has not begun yet: try again in a moment")
+        study = optuna.load_study(study_name=inside, storage=storage)
+        study.get_trials(deepcopy=False)
+    except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError, StorageInternalError, ValueError) as error:
+        raise ConfigError(
+            f"{folder / DATABASE} is damaged ({one_line(error, 200)}): "
+            f"autoopt search study={name} puts its copy in its place"
+        ) from error
+    return study
 
 
 def _name_inside(storage: RDBStorage) -> str | None:

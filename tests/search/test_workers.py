@@ -92,7 +92,6 @@ def test_a_recipe_that_kills_its_worker_is_tried_once_more_and_never_again(
 def test_a_worker_killed_by_hand_costs_nothing_but_time(tmp_path: Path) -> None:
     study = begin(tmp_path)
     with crew(tmp_path, partial(start, 0.1)) as workers:
-
         turns = 0
 
         def on_turn() -> None:
