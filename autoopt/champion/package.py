@@ -30,9 +30,10 @@ def crown(
 ) -> Path | None:
     """Have the finalists take their exams until one passes, and write the best of the front that has passed, in an
     earlier session maybe, into `folder`/champion: its artifact, the exam on the card. None where none has: then a
-    champion that is not on the front any more goes.
+    champion that is not on the front any more goes. Whose artifact is damaged or gone cannot take part.
     """
     judge_again(study, rules.rule)
+    front = [trial for trial in front if artifact.is_whole(artifact.trial_folder(folder, trial.number))]
     for trial in finalists(folder, front, taken_exams(study), bench, kpis, rules):
         model = artifact.trial_folder(folder, trial.number) / artifact.MODEL
         again = partial(_measure_again, bench, model, trial.recipe, rules)

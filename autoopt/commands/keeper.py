@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autoopt.champion.card import make_card
+from autoopt.champion.package import CHAMPION
 from autoopt.commands.acts import work_folder
 from autoopt.config import Settings
 from autoopt.core import artifact
@@ -43,6 +44,26 @@ class Keeper:
     def left(self) -> list[int]:
         """Numbers of trials whose weights an earlier session left."""
         return [int(path.name) for path in self.work.glob("[0-9]*")]
+
+    def damaged(self, standing: Standing) -> list[Recipe]:
+        """Recipes of the front whose artifacts are damaged or gone: they are to be made again."""
+        whole, lost = set[Recipe](), list[Trial]()
+        for trial in standing.front:
+            (whole.add(trial.recipe) if self._is_whole(trial.number) else lost.append(trial))
+        for trial in lost:
+            log.warning("the artifact of trial %d is damaged or gone: its recipe is queued again", trial.number)
+        return [trial.recipe for trial in lost if trial.recipe not in whole]
+
+    def _is_whole(self, number: int) -> bool:
+        """Maybe after it was taken from the champion, which is a copy of one of them."""
+        folder, champion = artifact.trial_folder(self.settings.folder, number), self.settings.folder / CHAMPION
+        if artifact.is_whole(folder):
+            return True
+        if not artifact.is_whole(champion) or artifact.verify(champion)["trial"] != number:
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(champion, folder)
+        return True
 
     def has_room(self) -> bool:
         needed = SPARE_MB * MB + MODELS * self.bench.baseline_path.stat().st_size

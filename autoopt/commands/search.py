@@ -86,6 +86,7 @@ def run(settings: Settings, task: Task) -> int:
             should_stop=lambda: bool(stop),
             has_room=keeper.has_room,
             at_work=bench.quiet.working,
+            again=keeper.damaged(read_outcome(settings, study, settings.kpis).standing),
             left=keeper.left(),
         )
         with display:

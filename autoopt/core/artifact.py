@@ -54,6 +54,14 @@ def verify(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / CARD).read_text()))
 
 
+def is_whole(folder: Path) -> bool:
+    try:
+        verify(folder)
+    except ArtifactError:
+        return False
+    return True
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:

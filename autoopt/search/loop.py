@@ -16,7 +16,7 @@ from autoopt.search.budget import EXHAUSTED, next_occurrence, seconds_left, spen
 from autoopt.search.expected import expected_seconds
 from autoopt.search.jobs import Job
 from autoopt.search.ledger import Ledger
-from autoopt.search.queue import leave, queue_first, queue_left
+from autoopt.search.queue import leave, queue_again, queue_first, queue_left
 from autoopt.search.record import RECORD, read_trials, running
 from autoopt.search.running import Running
 from autoopt.search.search import Search
@@ -97,6 +97,9 @@ class Run:
         with self.session.clock("log"):
             self.ledger.patiently(lambda: queue_first(search.study, search.space, search.first))
             self.ledger.patiently(lambda: queue_left(search.study))
+            self.ledger.patiently(lambda: queue_again(search.study, search.space, search.again))
+            for recipe in search.again:
+                self.ledger.known.pop(recipe, None)
         for trial in [t for t in self.trials if t.number in search.left and t.state != SCREENED]:
             lost = self._siblings(trial.recipe)
             if trial.sibling_of is None and lost:

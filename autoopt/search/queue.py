@@ -1,6 +1,6 @@
 """What waits to be asked before the sampler has a say: first recipes, and those that a stop or a deadline cut short."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -47,6 +47,17 @@ def queue_left(study: optuna.Study) -> None:
     for trial in trials:
         if LEFT in trial.user_attrs and trial.state == TrialState.FAIL and trial.number not in again:
             retry(study, trial)
+
+
+def queue_again(study: optuna.Study, space: Space, recipes: Collection[Recipe]) -> None:
+    """Recipes that were evaluated before, unless they are waiting already."""
+    waiting = [
+        t.system_attrs.get("fixed_params") for t in study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    ]
+    for recipe in recipes:
+        queued = parameters(space, recipe)
+        if queued is not None and queued not in waiting:
+            study.enqueue_trial(queued, user_attrs={QUEUED: True})
 
 
 def queue_orphans(study: optuna.Study) -> None:

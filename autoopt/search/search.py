@@ -54,5 +54,7 @@ class Search:
     """Whether the disk has room for one more trial."""
     at_work: Callable[[], AbstractContextManager[None]] = nullcontext
     """Around what the search itself does: nobody measures meanwhile."""
+    again: Collection[Recipe] = ()
+    """Recipes on record whose artifacts are gone: they are evaluated once more, as trials of their own."""
     left: Collection[int] = ()
     """Numbers of trials whose weights an earlier session left behind: their siblings may be made up for."""
