@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 SPARE_MB = 8.0  # for the study's record, its copy and MLflow's
 COPY_SHARE = 20.0  # times what the last copy of the study took, until the next
-MODELS = 4  # of the baseline's size: what a trial writes at most before it is recorded
+MODELS = 3  # of the baseline's size: what a trial writes at most before it is recorded
 
 
 @dataclass
@@ -65,8 +65,12 @@ class Keeper:
         shutil.copytree(champion, folder)
         return True
 
-    def has_room(self) -> bool:
+    def has_room(self, standing: Standing) -> bool:
+        """Whether the disk has room for a trial, maybe after something that can be made again was removed."""
         needed = SPARE_MB * MB + MODELS * self.bench.baseline_path.stat().st_size
+        short = needed - free_bytes(self.settings.folder)
+        if short > 0:
+            self._remove(short, standing, "the disk is nearly full")
         return free_bytes(self.settings.folder) >= needed
 
     def on_start(self, number: int, recipe: Recipe) -> None:
@@ -122,11 +126,15 @@ class Keeper:
         if limit is None:
             return
         over = size_bytes([self.settings.folder]) - limit * GB
+        self._remove(over, standing, f"limits.disk_gb={limit:g}")
+
+    def _remove(self, size: float, standing: Standing, why: str) -> None:
+        """So many bytes, or what there is."""
         for folder in self._removable(standing):
-            if over <= 0:
+            if size <= 0:
                 return
-            over -= size_bytes([folder])
-            log.info("limits.disk_gb=%g: %s is removed", limit, folder)
+            size -= size_bytes([folder])
+            log.info("%s: %s is removed", why, folder)
             shutil.rmtree(folder, ignore_errors=True)
 
     def _removable(self, standing: Standing) -> Iterator[Path]:

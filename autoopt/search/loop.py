@@ -170,7 +170,7 @@ class Run:
 
     def _has_room(self) -> bool:
         """Waits a little where there is none, and nothing runs that could make some."""
-        if self.search.has_room():
+        if self.search.has_room(self.ledger.standing):
             self.ledger.go_on()
             return True
         if not self.running.any():

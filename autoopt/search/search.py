@@ -50,7 +50,7 @@ class Search:
     limits: Limits = field(default_factory=Limits)
     watch: Watch = field(default_factory=Watch)
     should_stop: Callable[[], bool] = lambda: False
-    has_room: Callable[[], bool] = lambda: True
+    has_room: Callable[[Standing], bool] = lambda standing: True
     """Whether the disk has room for one more trial."""
     at_work: Callable[[], AbstractContextManager[None]] = nullcontext
     """Around what the search itself does: nobody measures meanwhile."""
