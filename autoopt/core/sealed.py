@@ -18,7 +18,8 @@ from typing import Any
 from autoopt.core.artifact import sha256, write_atomically
 
 SUMS = "sha256.json"
-TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+"""What says that something is in the place of a folder."""
 log = logging.getLogger(__name__)
 
 
@@ -54,12 +55,13 @@ def write_folder(place: Path, fill: Callable[[Path], None], fits: Callable[[Path
         fill(fresh)
         write_atomically(fresh / SUMS, json.dumps({path.name: sha256(path) for path in sorted(fresh.iterdir())}))
         while fresh.exists() and not good(place):
-            _clear(place)
             try:
                 fresh.rename(place)
             except OSError as error:
                 if error.errno not in TAKEN:
                     raise
+                if not good(place):  # else it is another process's, of this moment
+                    _clear(place)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
