@@ -4,6 +4,7 @@ import autoopt
 
 study = autoopt.optimize(autoopt.Task(model=..., train=..., validation=..., test=...), hours=1)
 study.champion, study.trials()
+autoopt.load_champion("outputs/STUDY/champion")
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.core.errors import ArtifactError, AutooptError, ConfigError, TrialError
 
 if TYPE_CHECKING:
-    from autoopt.api import Champion, Study, optimize
+    from autoopt.api import Champion, Study, load_champion, optimize
     from autoopt.tasks.custom import UserTask as Task
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Task",
     "TrialError",
     "__version__",
+    "load_champion",
     "optimize",
 ]
 
@@ -35,7 +37,7 @@ def __getattr__(name: str) -> Any:
         from autoopt.tasks.custom import UserTask
 
         return UserTask
-    if name in ("Champion", "Study", "optimize"):
+    if name in ("Champion", "Study", "load_champion", "optimize"):
         from autoopt import api
 
         return getattr(api, name)

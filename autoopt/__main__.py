@@ -2,6 +2,6 @@
 
 import sys
 
-from autoopt.cli import main
+from autoopt.cli import entry
 
-sys.exit(main(sys.argv[1:]))
+sys.exit(entry())

@@ -1,16 +1,19 @@
 """From Python: `autoopt.optimize(task, kpis={...}, hours=...)`, the same search as the command line's."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from autoopt.commands.bench import judged
 from autoopt.commands.search import run
 from autoopt.compose import compose_config
 from autoopt.config import parse_settings
-from autoopt.core.artifact import CARD, MODEL
+from autoopt.core.artifact import MODEL, RECIPE, verify
+from autoopt.core.errors import ArtifactError, ConfigError
+from autoopt.core.recipe import Recipe
 from autoopt.search.record import read_trials
 from autoopt.search.study import load_study
 from autoopt.tasks.custom import UserTask, from_user
@@ -26,6 +29,24 @@ class Champion:
     """The ONNX file."""
     card: Mapping[str, Any]
     """What it is, what it measured beside the baseline, its final exam."""
+    recipe: Recipe
+
+
+def load_champion(folder: str | Path) -> Champion:
+    """The champion in `folder`, such as outputs/STUDY/champion or a copy of it, of which each file is as it was
+    written. Raises ArtifactError where one is changed, missing or added: such a folder is not to be served.
+    """
+    folder = Path(folder)
+    try:
+        card = verify(folder)
+        recipe = Recipe.from_dict(yaml.safe_load((folder / RECIPE).read_text()))
+    except (ArtifactError, ConfigError, yaml.YAMLError, TypeError, ValueError) as error:
+        reason = str(error) if isinstance(error, ArtifactError) else f"{folder / RECIPE} holds no recipe"
+        raise ArtifactError(
+            f"{reason}: do not serve it; copy the whole folder again, or type the command of its search again, which "
+            "writes the champion anew"
+        ) from error
+    return Champion(folder / MODEL, card, recipe)
 
 
 @dataclass(frozen=True)
@@ -37,9 +58,9 @@ class Study:
 
     @property
     def champion(self) -> Champion | None:
-        """None where no trial meets every bound and beats the baseline."""
-        card = self.folder / "champion" / CARD
-        return Champion(card.with_name(MODEL), json.loads(card.read_text())) if card.is_file() else None
+        """None where no trial meets every bound and beats the baseline. Raises ArtifactError: see `load_champion`."""
+        folder = self.folder / "champion"
+        return load_champion(folder) if folder.exists() else None
 
     def trials(self) -> "pd.DataFrame":
         """One row a trial: number, state, reason, sibling_of, the recipe's fields, measurements and their ratios."""

@@ -4,11 +4,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from autoopt import __version__
 from autoopt.core.errors import AutooptError, ConfigError
 from autoopt.core.lookup import lookup
+from autoopt.core.passwords import masked
 
 if TYPE_CHECKING:
     from autoopt.config import Settings
@@ -46,7 +48,7 @@ examples:
   autoopt                                                    about 3 minutes on 2 cores, nothing to download
   autoopt search kpis.latency_p95_ms.max_ratio=0.1 budget.hours=8 study=tenth
   autoopt report study=tenth
-  mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db
+  mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///outputs/mlflow.db
 
 options:
   --cfg      print the resolved configuration and exit
@@ -80,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         return _run(verb, words, show_config="--cfg" in flags)
     except AutooptError as error:
         if debug:
-            traceback.print_exc()
+            _print_trace(type(error), error, error.__traceback__)
         print(f"autoopt: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
@@ -90,8 +92,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def entry() -> int:
-    """The console script."""
+    """The console script. A bug ends with its trace, like any other Python program, but without passwords."""
+    sys.excepthook = _print_trace
     return main(sys.argv[1:])
+
+
+def _print_trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    print(masked("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def _run(verb: str, overrides: Sequence[str], *, show_config: bool) -> int:
@@ -121,7 +128,7 @@ def _run(verb: str, overrides: Sequence[str], *, show_config: bool) -> int:
 
 
 def _print_config(settings: "Settings") -> int:
-    import yaml
+    from autoopt.commands.saved import config_text
 
-    print(yaml.safe_dump(dict(settings.raw), sort_keys=False), end="")
+    print(config_text(settings.raw), end="")
     return 0

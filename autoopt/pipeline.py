@@ -1,5 +1,6 @@
 """READ THIS FIRST. The story of a trial: recipe -> student -> pruned -> trained -> onnx -> quantized -> measured."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from autoopt.core.artifact import sha256
 from autoopt.core.errors import Interrupted, OutOfTime, foreign
 from autoopt.core.kpi import Measurements
 from autoopt.core.quiet import QuietMachine
@@ -30,7 +32,9 @@ from autoopt.training.lessons import Library
 from autoopt.training.loop import Hooks, train
 from autoopt.training.quantized import train_quantized
 
+INHERITED = ("structure", "exporter", "parity_max_abs", "parity_argmax", "weights_sha256")
 PRUNING_BATCH, PARITY_BATCH, CALIBRATION_INPUTS, SCREENING_INPUTS = 256, 64, 256, 32
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +103,7 @@ def run_trial(
     with clock("export"):
         weights = weights_path(folder, recipe)
         draft.facts |= export_into(structure, pruned.model, inputs, weights, bench.open_session)
+        draft.facts["weights_sha256"] = sha256(weights)
     siblings = [Draft(sibling, curve=draft.curve, facts=dict(draft.facts)) for sibling in draft.siblings]
     with noted(draft):
         if SCHEMES[recipe.quantization].trains:
@@ -109,13 +114,16 @@ def run_trial(
 
 
 def make_up_siblings(trial: Trial, recipes: Sequence[Recipe], bench: Bench, folder: Path) -> Iterator[Draft]:
-    """Siblings of a trial that an earlier process made in `folder`: none where its weights are gone."""
+    """Siblings of a trial that an earlier process made in `folder`: none where its weights are gone, or damaged."""
     weights, evaluation = weights_path(folder, trial.recipe), trial.evaluation
     if evaluation is None or not weights.is_file() or not is_template(bench.structures / evaluation.facts["structure"]):
         return
     if "parity_argmax" not in evaluation.facts:
         return  # the export said something else than the module
-    inherited = {key: evaluation.facts[key] for key in ("structure", "exporter", "parity_max_abs", "parity_argmax")}
+    if evaluation.facts.get("weights_sha256") != sha256(weights):
+        log.warning("%s is damaged: trial %d has no more siblings", weights, trial.number)
+        return
+    inherited = {key: evaluation.facts[key] for key in INHERITED}
     for recipe in recipes:
         sibling = Draft(recipe, curve=list(evaluation.curve), facts=dict(inherited))
         yield finish_sibling(sibling, weights, bench, folder)

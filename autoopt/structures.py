@@ -1,7 +1,6 @@
 """Structures: what is known of a module before its weights are. Exported once, measured once, kept for the study."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
@@ -10,11 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from autoopt.core.artifact import write_atomically
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
 from autoopt.core.quiet import QuietMachine
+from autoopt.core.sealed import read_json, write_json
 from autoopt.measurements import MEASURES, Subject
 from autoopt.runtimes import Session
 from autoopt.runtimes.export import export
@@ -78,12 +77,12 @@ def measure_structure(
             with nullcontext() if measure.needs_weights else quiet.measuring():  # the first is not timed
                 taken = measure.take(subject)
             known[name] = {key: taken[key].to_list() for key in measure.of_structure if key in taken}
-            write_atomically(cache, json.dumps({"conditions": conditions, "measured": known}))
+            write_json(cache, {"conditions": conditions, "measured": known})
         yield {key: Measurement.from_list(numbers) for key, numbers in known[name].items()}
 
 
 def _known(cache: Path, conditions: Mapping[str, Any]) -> dict[str, Any]:
-    kept = json.loads(cache.read_text()) if cache.is_file() else {}
+    kept = read_json(cache) or {}
     return dict(kept["measured"]) if kept.get("conditions") == conditions else {}
 
 
@@ -100,12 +99,12 @@ def ranking(
     their names are among the facts of each trial.
     """
     path, same = structure / f"ranking-{scheme}.json", {key: conditions[key] for key in ("saturates", "versions")}
-    kept = json.loads(path.read_text()) if path.is_file() else {}
+    kept = read_json(path) or {}
     if kept.get("conditions") == same:
         return dict(kept["damage"])
     damage = rank() if rank else {}
     if damage:
-        write_atomically(path, json.dumps({"conditions": same, "damage": damage}))
+        write_json(path, {"conditions": same, "damage": damage})
     return damage
 
 

@@ -1,5 +1,7 @@
 """autoopt from Python: a whole search of a model of one's own."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,11 @@ import torch
 from torch import nn
 
 import autoopt
+from autoopt.core import artifact
+from autoopt.core.recipe import Recipe
 from tests.tasks.test_custom import PARTS, user
+
+RECIPE = Recipe("cnn", "none", "fp16", learning_rate=1e-5)
 
 
 def test_importing_autoopt_imports_nothing_heavy() -> None:
@@ -54,6 +60,51 @@ def test_optimize_searches_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFix
     again = autoopt.optimize(user(model=hidden(), fit=fit), kpis=wide, overrides=words)
     assert len(again.trials()) > len(trials)
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def champion(tmp_path: Path) -> Path:
+    model = tmp_path / "some.onnx"
+    model.write_bytes(b"weights")
+    return artifact.write(tmp_path / "mine" / "champion", model, RECIPE, {"task": "custom"}, {"labels.json": b"[]"})
+
+
+def test_a_champion_is_loaded_from_its_folder_or_a_copy(champion: Path, tmp_path: Path) -> None:
+    shutil.copytree(champion, tmp_path / "copy")
+    for folder in (champion, str(tmp_path / "copy")):
+        found = autoopt.load_champion(folder)
+        assert found == autoopt.Champion(Path(folder) / "model.onnx", {"task": "custom"}, RECIPE)
+    assert autoopt.Study("mine", champion.parent).champion == autoopt.load_champion(champion)
+    shutil.rmtree(champion)
+    assert autoopt.Study("mine", champion.parent).champion is None
+
+
+def test_a_champion_that_was_changed_is_refused_and_says_what_to_do(champion: Path) -> None:
+    for name in ("model.onnx", "card.json", "recipe.yaml", "labels.json", "manifest.json", "added.txt"):
+        whole = (champion / name).read_bytes() if name != "added.txt" else b""
+        (champion / name).write_bytes(whole[:-2] + b"x")
+        for load in (lambda: autoopt.load_champion(champion), lambda: autoopt.Study("mine", champion.parent).champion):
+            with pytest.raises(
+                autoopt.ArtifactError, match=rf"{name} .*: do not serve it; copy the whole folder again"
+            ):
+                load()
+        (champion / name).write_bytes(whole)
+        if name == "added.txt":
+            (champion / name).unlink()
+    autoopt.load_champion(champion)
+
+
+def test_a_recipe_that_is_none_is_refused(champion: Path) -> None:
+    (champion / "recipe.yaml").write_text("- 1")
+    sums = {path.name: artifact.sha256(path) for path in champion.iterdir() if path.name != "manifest.json"}
+    (champion / "manifest.json").write_text(json.dumps({"sha256": sums}))
+    with pytest.raises(autoopt.ArtifactError, match=r"recipe.yaml holds no recipe: do not serve it"):
+        autoopt.load_champion(champion)
+
+
+def test_no_champion_at_all_is_told(tmp_path: Path) -> None:
+    with pytest.raises(autoopt.ArtifactError, match="nothing is not a complete artifact: manifest.json is missing"):
+        autoopt.load_champion(tmp_path / "nothing")
 
 
 def test_a_wrong_task_is_an_error_that_can_be_caught(tmp_path: Path) -> None:

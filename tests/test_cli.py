@@ -87,3 +87,22 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"autoopt {version('autoopt')}\n"
+
+
+def test_no_password_reaches_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = [f"outputs={tmp_path}", "study=s", "tracking.uri=http://me:hunter2@host:5000"]
+    assert main(["--cfg", *words]) == 0
+    assert main(["--cfg", *words, "tracking.uri=ftp://me:hunter2@host", "--debug"]) == 2
+    assert main(["--cfg", *words, "tracking.uri=[http://me:hunter2@host", "--debug"]) == 2
+    said = "".join(capsys.readouterr())
+    assert "hunter2" not in said
+    assert "uri: http://me:***@host:5000\n" in said
+    assert "autoopt: tracking.uri=ftp://me:***@host: null, sqlite:///FILE or" in said
+    assert said.count("Traceback") >= 2
+
+
+def test_a_bug_ends_with_its_trace_without_passwords() -> None:
+    code = "from autoopt import cli\ndef main(_): raise OSError('http://me:' + 'hunter2@host')\n"
+    done = subprocess.run([sys.executable, "-c", f"{code}cli.main = main; cli.entry()"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.endswith("OSError: http://me:***@host\n")

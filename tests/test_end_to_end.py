@@ -191,11 +191,17 @@ def test_a_study_without_a_feasible_trial_ends_with_the_nearest_miss(tmp_path: P
 
 
 @pytest.mark.slow
-def test_an_mlflow_that_is_down_stops_nothing(tmp_path: Path) -> None:
-    words = ["search", *COMMON, "space=quantize_only", "budget.trials=3", "tracking.uri=http://127.0.0.1:9"]
-    document, _, err = run(tmp_path, *words)
+def test_an_mlflow_that_is_down_stops_nothing_and_its_password_stays_secret(tmp_path: Path) -> None:
+    words = ["search", *COMMON, "space=quantize_only", "budget.trials=3", "tracking.uri=http://me:hunter2@127.0.0.1:9"]
+    document, out, err = run(tmp_path, *words)
     assert document["complete"] == 3
     assert "MLflow is not reachable, the study keeps everything" in err
+    assert "hunter2" not in out + err
+    files = [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert [path for path in files if b"hunter2" in path.read_bytes()] == []
+    assert "MLflow is not reachable (" in (tmp_path / "outputs" / "e2e" / "search.log").read_text()
+    assert "uri: http://me:***@127.0.0.1:9" in (tmp_path / "outputs" / "e2e" / "config.yaml").read_text()
 
 
 def kept_exams(cwd: Path) -> dict[str, Any]:

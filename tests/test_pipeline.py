@@ -1,6 +1,5 @@
 """The story of a trial, on digits with an untrained teacher: what is built once, measured once, and shared."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from autoopt.core.exam import ExamRules
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Kpi, Measurements
 from autoopt.core.recipe import BASELINE, Recipe
+from autoopt.core.sealed import read_json
 from autoopt.core.trial import COMPLETE, Draft, Trial
 from autoopt.measurements import MEASURES, Subject
 from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial
@@ -260,7 +260,10 @@ def test_siblings_are_made_up_for_from_the_weights_that_were_left(bench: Bench, 
         assert other.measurements == one.measurements
         assert (other.curve, other.facts) == (one.curve, one.facts)
         assert artifact_path(tmp_path / "w", other.recipe).is_file()
-    (tmp_path / "w" / f"{RECIPE.fingerprint}.float.onnx").unlink()
+    weights = tmp_path / "w" / f"{RECIPE.fingerprint}.float.onnx"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    assert list(make_up_siblings(trial, others, bench, tmp_path / "w")) == [], "other weights than were measured"
+    weights.unlink()
     assert list(make_up_siblings(trial, others, bench, tmp_path / "w")) == []
 
 
@@ -270,7 +273,7 @@ def test_the_layers_that_stay_in_float_are_ranked_once_by_the_first_trained_mode
     mixed = replace(RECIPE, float_layers=2)
     first, shown = Draft(mixed, (replace(mixed, quantization="none", calibration=None, float_layers=None),)), []
     (plain,) = run(first, bench, tmp_path / "a", lambda found: shown.append(dict(found)))
-    damage = json.loads(next(bench.structures.glob("*/ranking-int8_static.json")).read_text())["damage"]
+    damage = read_json(next(bench.structures.glob("*/ranking-int8_static.json")))["damage"]
     assert first.facts["kept_in_float"] == list(damage)[:2]
     monkeypatch.setattr(low_bits, "damage_by_layer", lambda *_: pytest.fail("a second time"))
     second = Draft(replace(mixed, learning_rate=1e-2))
@@ -354,7 +357,7 @@ def test_under_other_conditions_a_structure_is_measured_anew(bench: Bench, tmp_p
     run(Draft(BASELINE), bench, tmp_path / "b")
     assert cache.read_bytes() == before
     run(Draft(BASELINE), replace(bench, conditions={**bench.conditions, "threads": 2}), tmp_path / "c")
-    assert json.loads(cache.read_text())["conditions"]["threads"] == 2
+    assert read_json(cache)["conditions"]["threads"] == 2
     assert cache.read_bytes() != before
 
 
@@ -381,7 +384,7 @@ def test_under_another_runtime_the_same_weights_are_measured_apart(
     ]
     assert all(subject.baseline_session is bench.baseline_session for subject in taken)
     assert opened[-1] == ("openvino", f"{sibling.recipe.fingerprint}.onnx")
-    found = [json.loads(cache.read_text()) for cache in sorted(bench.structures.glob("*/none-*.json"))]
+    found = [read_json(cache) for cache in sorted(bench.structures.glob("*/none-*.json"))]
     assert [cache["conditions"]["runtime"] for cache in found] == ["onnxruntime", "openvino"]
     assert found[0]["measured"]["latency"] != found[1]["measured"]["latency"]
     opened.clear()

@@ -10,6 +10,7 @@ import onnx
 
 from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.kpi import Facts, Kpi, Measurement
+from autoopt.core.passwords import masked
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Evaluation
 from autoopt.quantization import SCHEMES
@@ -45,7 +46,7 @@ def make_card(
         "trial": trial,
         "task": task.name,
         "data": {
-            "source": task.data_source,
+            "source": masked(task.data_source),
             "fingerprint": task.fingerprint,
             "train": len(task.train),
             "validation": len(task.validation),

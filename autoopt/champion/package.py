@@ -70,7 +70,11 @@ def _measure_again(bench: Bench, model: Path, recipe: Recipe, rules: ExamRules) 
 
 
 def _open(bench: Bench, model: Path, recipe: Recipe) -> tuple[Session, Session]:
-    """The artifact and the baseline, each in its runtime."""
+    """The artifact and the baseline, each in its runtime. Raises TrialError where the artifact is damaged."""
+    try:
+        artifact.verify(model.parent)
+    except ArtifactError as error:
+        raise TrialError(str(error)) from error
     return bench.open_session(model, recipe), bench.open_session(bench.baseline_path)
 
 

@@ -20,6 +20,7 @@ from autoopt.commands.conclude import stdout_console
 from autoopt.config import Settings
 from autoopt.core.cpu import cpu_flags, cpu_name, usable_cores
 from autoopt.core.errors import AutooptError, one_line
+from autoopt.core.passwords import masked
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft
 from autoopt.quantization import SCHEMES
@@ -64,7 +65,7 @@ def doctor(settings: Settings) -> int:
     for name, check in checks.items():
         finding = _survive(check)
         status = f"[{STYLES[finding.status]}]{finding.status}"
-        table.add_row(name, status, escape(finding.detail), escape(finding.advice))
+        table.add_row(name, status, escape(masked(finding.detail)), escape(finding.advice))
         worst = max(worst, int(finding.status == ERROR))
     stdout_console().print(table)
     return worst

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import optuna
 
+from autoopt.core.passwords import masked
+
 NOISY = ("onnxruntime.quantization", "matplotlib", "mlflow", "alembic", "sqlalchemy", "torch", "PIL", "filelock")
+
+
+class _Masked(logging.Formatter):
+    """Of the whole text: messages, their arguments and traces are other people's, and so may hold a URL."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
 
 def quiet() -> None:
@@ -26,7 +35,7 @@ def log_to(path: Path) -> None:
     """One line an event, times in local time; a file of at most 5 MB, three older ones kept."""
     quiet()
     handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=3)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Masked("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(lambda record: record.name != "root")  # onnxruntime chats there, once a tensor
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import optuna
-import yaml
 
 from autoopt.champion.package import crown
 from autoopt.commands.acts import make_acts, start_worker
@@ -17,11 +16,13 @@ from autoopt.commands.conclude import read_outcome, tell, write_report
 from autoopt.commands.first import first_recipes
 from autoopt.commands.keeper import Keeper
 from autoopt.commands.logs import log_to
+from autoopt.commands.saved import CONFIG, read_saved, saved_text
 from autoopt.commands.stop import StopSignal
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.errors import Interrupted
 from autoopt.core.memory import machine_gb
+from autoopt.core.passwords import masked_values
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import trains
@@ -122,7 +123,7 @@ def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display)
         identity = fingerprint(settings, task, weights)
         study = open_study(settings.folder, settings.study, settings.kpis, identity, on_mend=display.say)
         study.sampler = make_sampler(settings.sampler, settings.seed + len(study.trials), settings.sampler_options)
-        artifact.write_atomically(settings.folder / "config.yaml", yaml.safe_dump(dict(settings.raw), sort_keys=False))
+        artifact.write_atomically(settings.folder / CONFIG, saved_text(settings.raw))
         if study.trials:
             there = sum(trial.state.is_finished() for trial in study.trials)
             display.say(f"going on after {there} trials that are there already")
@@ -200,11 +201,10 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any, 
 
 def _refuse_early(settings: Settings) -> None:
     """What differs from the study's saved configuration is known before data and storage are opened."""
-    saved = settings.folder / "config.yaml"
-    if (settings.folder / DATABASE).is_file() and saved.is_file():
-        before = yaml.safe_load(saved.read_text())
-        keys = ("task", "space", "kpis", "seed")
-        check_same(settings.study, {key: before.get(key) for key in keys}, {key: settings.raw[key] for key in keys})
+    before = read_saved(settings.folder) if (settings.folder / DATABASE).is_file() else None
+    if before is not None:
+        now, keys = masked_values(settings.raw), ("task", "space", "kpis", "seed")
+        check_same(settings.study, {key: before.get(key) for key in keys}, {key: now[key] for key in keys})
 
 
 def fingerprint(settings: Settings, task: Task, teacher: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,21 @@ def trial_folder(study_folder: Path, number: int) -> Path:
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """The card of a complete, unchanged artifact. Raises ArtifactError, naming the file."""
+    """The card of a complete, unchanged artifact, which holds what its manifest lists and nothing else. Raises
+    ArtifactError, naming the file.
+    """
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{folder} is not a complete artifact: {MANIFEST} is missing")
-    for name, digest in json.loads((folder / MANIFEST).read_text())["sha256"].items():
-        if not (folder / name).is_file() or sha256(folder / name) != digest:
+    found = {path.name: path for path in sorted(folder.iterdir())}
+    for path in found.values():
+        if path.is_symlink():
+            raise ArtifactError(f"{path} is a link: an artifact holds its files itself")
+    sums = _sums(folder / MANIFEST)
+    for name, digest in sums.items():
+        if name not in found or not found[name].is_file() or sha256(found[name]) != digest:
             raise ArtifactError(f"{folder / name} is missing or changed since it was written")
+    for name in found.keys() - sums.keys() - {MANIFEST}:
+        raise ArtifactError(f"{folder / name} was added since the artifact was written: {MANIFEST} does not list it")
     return dict(json.loads((folder / CARD).read_text()))
 
 
@@ -62,6 +72,21 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
+def _sums(manifest: Path) -> dict[str, str]:
+    """File -> digest. Raises ArtifactError where that is not what the manifest says, or a file is not in its folder."""
+    try:
+        sums = dict(json.loads(manifest.read_bytes())["sha256"])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ArtifactError(f"{manifest} is damaged: it is no manifest") from error
+    for name in sums:
+        if name in ("", ".", "..", MANIFEST) or set(name) & set("/\\"):
+            raise ArtifactError(f"{manifest} lists {name!r}, which is no file of its folder")
+    for name in (MODEL, RECIPE, CARD):
+        if name not in sums:
+            raise ArtifactError(f"{manifest} does not list {name}")
+    return sums
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:
@@ -69,11 +94,14 @@ def sha256(path: Path) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """A reader, or a crash, sees the old file or the new one, never half of one."""
+    """A reader, or a crash, sees the old file or the new one, never half of one, whoever else writes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    fresh = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
+    try:
+        with fresh.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -3,9 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from autoopt.core.passwords import masked
+
 
 class AutooptError(Exception):
-    """Base of all errors below: the command line prints the message as one line."""
+    """Base of all errors below: the command line prints the message as one line. No password in a URL is part of it."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(masked(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfigError(AutooptError):
@@ -74,8 +79,10 @@ def foreign(what: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException, limit: int | None = None) -> str:
-    """The message on one line, cut to so many characters: libraries write pages."""
-    return " ".join(str(error).split())[:limit]
+    """The message on one line, cut to so many characters: libraries write pages. Masked first: half a URL could not
+    be.
+    """
+    return masked(" ".join(str(error).split()))[:limit]
 
 
 def trial_failure(error: BaseException) -> str | None:

@@ -10,11 +10,12 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from autoopt.core.artifact import sha256, write_atomically
 from autoopt.core.inputs import Inputs
+from autoopt.core.sealed import is_whole, write_folder
 from autoopt.runtimes.export import export, fold_batch_norm
 
-GRAPH, PLACES = "graph.onnx", "places.json"
+TEMPLATE = "template"
+GRAPH, PLACES = f"{TEMPLATE}/graph.onnx", f"{TEMPLATE}/places.json"
 VERSIONS = {package.__name__: package.__version__ for package in (torch, onnx)}
 JITTER = 1e-3  # tells apart weights that are equal before training, such as biases of zero
 
@@ -22,22 +23,26 @@ JITTER = 1e-3  # tells apart weights that are equal before training, such as bia
 def make_template(model: nn.Module, inputs: Inputs, folder: Path) -> None:
     """Export `model` into `folder` with its weights slightly changed, and note which weight of the model went where.
 
-    `folder`/graph.onnx serves to measure whatever the structure decides. Raises TrialError.
+    `folder`/GRAPH serves to measure whatever the structure decides. Raises TrialError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     changed = _jittered(fold_batch_norm(model))
-    exporter = export(changed, inputs, folder / GRAPH)
-    places = _places(onnx.load(folder / GRAPH), _weights(changed))
-    noted = {"exporter": exporter, "places": places, "sha256": sha256(folder / GRAPH), "versions": VERSIONS}
-    write_atomically(folder / PLACES, json.dumps(noted))
+
+    def write(fresh: Path) -> None:
+        graph = fresh / Path(GRAPH).name
+        exporter = export(changed, inputs, graph)
+        noted = {"exporter": exporter, "places": _places(onnx.load(graph), _weights(changed)), "versions": VERSIONS}
+        (fresh / Path(PLACES).name).write_text(json.dumps(noted))
+
+    write_folder(folder / TEMPLATE, write, lambda place: is_template(place.parent))
 
 
 def fill(model: nn.Module, inputs: Inputs, folder: Path, path: Path) -> dict[str, str]:
     """Write the ONNX file of `model` to `path` from the template in `folder`; returns the exporter of the graph.
 
-    Exports anew where the template could not tell which weight went where. Whoever calls checks parity.
+    Exports anew where the template could not tell which weight went where, or was damaged meanwhile. Whoever calls
+    checks parity.
     """
-    template = json.loads((folder / PLACES).read_text())
+    template = json.loads((folder / PLACES).read_text()) if is_template(folder) else {"places": None}
     if template["places"] is None:
         return {"exporter": export(model, inputs, path)}
     graph, weights = onnx.load(folder / GRAPH), _weights(fold_batch_norm(model))
@@ -52,11 +57,8 @@ def fill(model: nn.Module, inputs: Inputs, folder: Path, path: Path) -> dict[str
 
 def is_template(folder: Path) -> bool:
     """True where `folder` holds a whole template, made by these very versions of the exporters."""
-    if not (folder / PLACES).is_file():  # written last
-        return False
-    noted = json.loads((folder / PLACES).read_text())
-    whole = (folder / GRAPH).is_file() and sha256(folder / GRAPH) == noted.get("sha256")
-    return whole and noted.get("versions") == VERSIONS
+    whole = is_whole(folder / TEMPLATE)
+    return whole and json.loads((folder / PLACES).read_text())["versions"] == VERSIONS
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto
@@ -16,6 +15,7 @@ from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.inputs import Inputs
 from autoopt.tasks.factory import call
 from autoopt.tasks.goal import CLASSES, CLASSIFICATION, KINDS, NUMBERS
+from autoopt.tasks.onnx_file import read_onnx
 from autoopt.tasks.task import Split, Task
 
 TARGETS = ("targets", "labels", "y")
@@ -31,7 +31,8 @@ class OnnxModule(nn.Module):
         """What is written where a module would be exported."""
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        providers = ["CPUExecutionProvider"]  # enable_fallback would print a frame around an error, and try again
+        self._session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
         self.names = [found.name for found in self._session.get_inputs()]
 
     def forward(self, *arrays: Tensor) -> Tensor:
@@ -94,10 +95,7 @@ def _outputs(module: OnnxModule, inputs: Inputs, model: str) -> int:
 
 def _opened(path: Path, output: str | None) -> OnnxModule:
     """With that output alone, since classifiers often have their labels first, and a batch axis that is free."""
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf's exceptions have no common base
-        raise ConfigError(f"task.model={path} is no ONNX file: {one_line(error, 200)}") from error
+    model = read_onnx(path)
     known = [found.name for found in model.graph.output]
     if output is not None and output not in known:
         raise ConfigError(f"task.output={output}: {path} has {', '.join(known)}")
@@ -150,8 +148,11 @@ def _split(name: str, source: str | None, inputs: Sequence[str], kind: str, *, n
 
 def _read(name: str, source: str | None) -> Mapping[str, Any]:
     if source is not None and source.endswith(".npz") and Path(source).is_file():
-        with np.load(source, allow_pickle=False) as arrays:
-            return dict(arrays)
+        try:
+            with Path(source).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except Exception as error:  # of zip files, of zlib and numpy's own: they have no common base
+            raise ConfigError(f"task.{name}={source} is no file of arrays: {one_line(error, 200)}") from error
     if source is not None and ":" in source:
         found = call(f"task.{name}", source)
         if isinstance(found, Mapping):

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,8 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 
+from autoopt.core.passwords import masked
+
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
@@ -31,8 +32,8 @@ def how_to_look(uri: str, experiment_id: str) -> str:
     """What to type and open. MLflow 3's UI opens on traces of language models unless the address says otherwise."""
     page = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     if not uri.startswith("sqlite:///"):
-        return f"open {re.sub('//[^/@]*@', '//', uri).rstrip('/')}{page}"  # a password is not for the terminal
-    return f"mlflow ui --backend-store-uri {uri}, then open http://127.0.0.1:5000{page}"
+        return f"open {masked(uri).rstrip('/')}{page}"
+    return f"mlflow ui --host 127.0.0.1 --backend-store-uri {uri}, then open http://127.0.0.1:5000{page}"
 
 
 def open_client(uri: str) -> MlflowClient:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
+from autoopt.core.sealed import is_whole, write_folder
 from autoopt.runtimes import Session
 from autoopt.tasks import Split, Task
 from autoopt.tasks.batches import by_length
@@ -82,14 +83,15 @@ class Library:
         return labels
 
     def _kept(self, kind: str, ending: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The arrays of `make`, each in a file of its own; the folder is put in its place when it is whole."""
+        """The arrays of `make`, each in a file of its own."""
         place = self.folder / kind / f"{self.task.name}-{self.task.fingerprint}-{self.weights}{ending}"
-        if not place.is_dir():
-            fresh = place.with_name(place.name + ".new")
-            fresh.mkdir(parents=True, exist_ok=True)
+
+        def write(fresh: Path) -> None:
             for name, array in make().items():
                 np.save(fresh / f"{name}.npy", array, allow_pickle=False)
-            fresh.rename(place)
+
+        if not is_whole(place):
+            write_folder(place, write)
         # A private map, since torch wants it writable.
         return {path.stem: np.load(path, allow_pickle=False, mmap_mode="c") for path in sorted(place.glob("*.npy"))}
 

@@ -10,13 +10,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from autoopt.core.artifact import write_atomically
+from autoopt.core.artifact import CARD
 from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.recipe import Recipe
+from autoopt.core.sealed import is_whole, write_folder
 from autoopt.pruning import Pruned
 from autoopt.tasks import Task
 from autoopt.training.lessons import Lessons
 from autoopt.training.loop import Fine, Hooks, module_quality, train
+
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, ho
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ConfigError(
             f"teacher.checkpoint={weights} does not hold the weights of task {task.name}'s teacher: "
-            f"{one_line(error, 300)}"
+            f"{one_line(error, 300)}: type teacher.checkpoint=FILE.safetensors"
         ) from error
     return model.eval()
 
@@ -89,26 +92,27 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
     source = task.fit.source if task.fit else {**asdict(options), "checkpoint": None, "from": module_fingerprint(model)}
     how = {"by": source, "seed": seed, "data": task.fingerprint, "architecture": repr(model)}
     name = f"{task.name}-{hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]}"
-    path = cache / "teachers" / f"{name}.safetensors"
-    if path.is_file():
-        return path
-    curve: list[float] = []
-    if task.fit:
-        try:
-            task.fit.run(model)
-        except Exception as error:  # it is the user's, and may raise anything
-            reason = f"{type(error).__name__}: {one_line(error, 300)}"
-            raise ConfigError(f"the fit of task {task.name} raised {reason}") from error
-    else:
-        curve = _train(model, task, options, seed, hooks)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    save_file({name: value.clone().contiguous() for name, value in model.state_dict().items()}, fresh)  # unshared
-    fresh.replace(path)
-    quality = module_quality(model.eval(), task.validation, task.goal)
-    card = {**how, "curve": curve, f"validation_{task.goal.metric.name}": quality}
-    write_atomically(path.with_suffix(".json"), json.dumps(card, indent=2) + "\n")
-    return path
+    place = cache / "teachers" / name
+
+    def write(fresh: Path) -> None:
+        curve: list[float] = []
+        if task.fit:
+            try:
+                task.fit.run(model)
+            except Exception as error:  # it is the user's, and may raise anything
+                reason = f"{type(error).__name__}: {one_line(error, 300)}"
+                raise ConfigError(f"the fit of task {task.name} raised {reason}") from error
+        else:
+            curve = _train(model, task, options, seed, hooks)
+        state = {name: value.clone().contiguous() for name, value in model.state_dict().items()}  # unshared
+        save_file(state, fresh / WEIGHTS)
+        quality = module_quality(model.eval(), task.validation, task.goal)
+        card = {**how, "curve": curve, f"validation_{task.goal.metric.name}": quality}
+        (fresh / CARD).write_text(json.dumps(card, indent=2) + "\n")
+
+    if not is_whole(place):
+        write_folder(place, write)
+    return place / WEIGHTS
 
 
 def _train(model: nn.Module, task: Task, options: TeacherOptions, seed: int, hooks: Hooks) -> list[float]:

@@ -69,6 +69,14 @@ def test_who_has_taken_the_exam_is_not_judged_again(bench: Bench, tmp_path: Path
     assert numbers(finalists(tmp_path, FRONT, taken, bench, KPIS, ExamRules())) == [6, 7, 4]
 
 
+def test_a_damaged_finalist_takes_no_exam_and_the_next_one_does(bench: Bench, tmp_path: Path) -> None:
+    model, study = artifact.trial_folder(tmp_path, PROVEN.number) / artifact.MODEL, begin(tmp_path)
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    assert package.crown(tmp_path, study, [PROVEN, FRONT[3]], bench, KPIS, ExamRules()) == tmp_path / "champion"
+    assert list(taken_exams(study)) == [FRONT[3].number]
+    assert artifact.verify(tmp_path / "champion")["card"] == FRONT[3].number
+
+
 def test_another_rule_judges_the_same_exam(bench: Bench, tmp_path: Path) -> None:
     """What was read of the test split stays as it was."""
     study = begin(tmp_path)

@@ -241,7 +241,13 @@ def test_another_study_of_the_same_name_has_runs_of_its_own(tmp_path: Path) -> N
 
 
 def test_how_to_look_keeps_a_password_to_itself() -> None:
-    assert how_to_look("http://me:secret@host:5000/", "1").startswith("open http://host:5000/#/experiments/1/runs?")
+    assert how_to_look("http://me:secret@host:5000/", "1").startswith(
+        "open http://me:***@host:5000/#/experiments/1/runs?"
+    )
+
+
+def test_how_to_look_keeps_a_server_without_passwords_on_this_machine() -> None:
+    assert how_to_look("sqlite:////a/mlflow.db", "1").startswith("mlflow ui --host 127.0.0.1 --backend-store-uri ")
 
 
 def _open(outputs: Path) -> None:

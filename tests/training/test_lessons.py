@@ -10,6 +10,7 @@ from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.tasks import Task
 from autoopt.training.lessons import Library
+from tests.damage import damages
 
 
 class Teacher:
@@ -81,6 +82,21 @@ def test_a_half_written_part_is_made_again(sentences: Task, tmp_path: Path, monk
         library(sentences, teacher, tmp_path).lessons(1)
     monkeypatch.setattr(np, "save", save)
     assert len(library(sentences, teacher, tmp_path).lessons(1).split) == 2 * len(sentences.train)
+
+
+def test_damage_of_what_was_labelled_is_noticed_and_repaired(sentences: Task, tmp_path: Path) -> None:
+    teacher = Teacher(sentences)
+    before, checked = library(sentences, teacher, tmp_path).lessons(1), 0
+    for path in damages(tmp_path):
+        labelled = teacher.labelled
+        after = library(sentences, teacher, tmp_path).lessons(1)
+        assert torch.equal(after.logits, before.logits), path
+        assert torch.equal(after.split.targets, before.split.targets), path
+        for name, array in before.split.inputs.arrays.items():
+            assert torch.equal(after.split.inputs.arrays[name], array), path
+        assert teacher.labelled == labelled + len(sentences.train), "what is whole is not made again"
+        checked += 1
+    assert checked >= 7 * 5, "logits and hashes of the train split; inputs, lengths, logits and hashes of a part"
 
 
 def test_a_task_without_a_transfer_set_says_what_to_type(digits: Task, tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import torch
 from safetensors.torch import save_file
 
 from autoopt.core.errors import ConfigError
+from autoopt.core.sealed import is_whole
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks, module_quality
 from autoopt.training.teacher import TeacherOptions, load_teacher, module_fingerprint
+from tests.damage import damages
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_teacher_is_trained_once_and_cached_with_a_card(digits: Task, cache: Path) -> None:
     first = load_teacher(digits, TeacherOptions(epochs=2), cache, 0, Hooks())
-    (card,) = [json.loads(path.read_text()) for path in (cache / "teachers").glob("*.json")]
+    (card,) = [json.loads(path.read_text()) for path in (cache / "teachers").glob("*/card.json")]
     assert card["validation_accuracy"] == module_quality(first, digits.validation) > 0.8
     assert card["data"] == digits.fingerprint
 
@@ -56,6 +58,39 @@ def test_weights_that_do_not_fit_are_refused(digits: Task, tmp_path: Path, conte
         path.write_bytes(content)
     with pytest.raises(ConfigError, match="does not hold the weights of task digits's teacher"):
         load_teacher(digits, TeacherOptions(checkpoint=path), tmp_path, 0, Hooks())
+
+
+def test_damage_of_a_cached_teacher_is_noticed_and_repaired(
+    digits: Task, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = module_fingerprint(load_teacher(digits, TeacherOptions(epochs=1), tmp_path, 0, Hooks()))
+    for path in damages(tmp_path):
+        if path.suffix == ".safetensors" or not path.is_file():  # each way costs a training
+            caplog.clear()
+            again = load_teacher(digits, TeacherOptions(epochs=1), tmp_path, 0, Hooks())
+            assert module_fingerprint(again) == before, path
+            assert f"{path} is damaged: it is made again" in caplog.text
+        else:
+            assert not is_whole(path.parent)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "half", "header", "dtype", "folder", "empty"])
+def test_a_hostile_checkpoint_is_refused_in_one_line(kind: str, digits: Task, tmp_path: Path) -> None:
+    path, state = tmp_path / "bad.safetensors", digits.build_teacher().state_dict()
+    save_file(state, path)
+    whole = path.read_bytes()
+    if kind == "folder":
+        path.unlink()
+        path.mkdir()
+    elif kind == "pickle":
+        torch.save(state, path)
+    else:
+        half, header = whole[: len(whole) // 2], b"\xff" * 8 + whole[8:]
+        path.write_bytes({"half": half, "header": header, "dtype": whole.replace(b"F32", b"F99"), "empty": b""}[kind])
+    with pytest.raises(ConfigError, match="does not hold the weights of task digits's teacher") as caught:
+        load_teacher(digits, TeacherOptions(checkpoint=path), tmp_path, 0, Hooks())
+    assert "\n" not in str(caught.value)
+    assert "type teacher.checkpoint=FILE.safetensors" in str(caught.value)
 
 
 def test_without_weights_and_epochs_it_says_what_to_type(digits: Task, tmp_path: Path) -> None:
