@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from autoopt import __version__
-from autoopt.core.errors import AutooptError, ConfigError
+from autoopt.core.errors import AutooptError, ConfigError, one_line
 from autoopt.core.lookup import lookup
 
 if TYPE_CHECKING:
@@ -75,13 +75,15 @@ def main(argv: Sequence[str]) -> int:
         if "--version" in flags:
             print(f"autoopt {__version__}")
             return 0
+        if "=" in words:
+            raise ConfigError("a '=' stands alone: type KEY=VALUE without spaces around '='")
         verb = words.pop(0) if words and "=" not in words[0] and not words[0].startswith(("~", "+")) else "search"
         lookup(dict.fromkeys(VERBS), verb, "verb")
         return _run(verb, words, show_config="--cfg" in flags)
     except AutooptError as error:
         if debug:
             traceback.print_exc()
-        print(f"autoopt: {error}", file=sys.stderr)
+        print(f"autoopt: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 130

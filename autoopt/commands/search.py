@@ -13,7 +13,7 @@ import yaml
 
 from autoopt.champion.card import make_card
 from autoopt.champion.package import crown
-from autoopt.commands.bench import check, load_task, make_bench, narrow
+from autoopt.commands.bench import check, check_given_teacher, load_task, make_bench, narrow
 from autoopt.commands.conclude import read_outcome, tell, write_report
 from autoopt.commands.first import first_recipes
 from autoopt.commands.logs import log_to
@@ -53,6 +53,8 @@ def run(settings: Settings, task: Task) -> int:
     """The search of a task that was loaded."""
     check(settings, task)
     space = narrow(settings, task)
+    if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights
+        check_given_teacher(settings, task)
     with lock_study(settings.folder, settings.study), StopSignal() as stop:
         display = Display(settings.study, settings.kpis, settings.budget.hours, settings.budget.trials)
         quiet = QuietMachine()
@@ -68,7 +70,7 @@ def run(settings: Settings, task: Task) -> int:
         except Interrupted:
             display.say("stopped before the study began, while the teacher was trained")
             return stop.exit_code
-        if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights
+        if needs_training(task, settings.teacher) and not (settings.folder / DATABASE).is_file():
             check_teacher(task, teacher)
         weights = module_fingerprint(teacher)
         identity = fingerprint(settings, task, weights)

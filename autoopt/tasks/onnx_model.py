@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.inputs import Inputs
 from autoopt.tasks.factory import call
 from autoopt.tasks.goal import CLASSES, CLASSIFICATION, KINDS, NUMBERS
+from autoopt.tasks.reading import class_ids
 from autoopt.tasks.task import Split, Task
 
 TARGETS = ("targets", "labels", "y")
@@ -144,14 +146,20 @@ def _split(name: str, source: str | None, inputs: Sequence[str], kind: str, *, n
     if len({*rows.values(), len(numbers)}) > 1:
         raise ConfigError(f"task.{name}={source} has not as many rows everywhere: {rows}, targets {len(numbers)}")
     if kind == CLASSIFICATION:
-        return Split(Inputs(arrays), numbers.to(torch.int64))
+        return Split(Inputs(arrays), class_ids(name, numbers))
     return Split(Inputs(arrays), numbers.reshape(len(numbers), -1).to(torch.float32))
 
 
 def _read(name: str, source: str | None) -> Mapping[str, Any]:
     if source is not None and source.endswith(".npz") and Path(source).is_file():
-        with np.load(source, allow_pickle=False) as arrays:
-            return dict(arrays)
+        try:
+            with open(source, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (ValueError, TypeError, OSError, EOFError, BadZipFile) as error:
+            reason = one_line(error, 100)
+            raise ConfigError(
+                f"task.{name}={source} is no .npz of numbers ({reason}): write it by numpy.savez"
+            ) from error
     if source is not None and ":" in source:
         found = call(f"task.{name}", source)
         if isinstance(found, Mapping):
