@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from autoopt.core.artifact import write_atomically
-from autoopt.core.errors import ConfigError, one_line
+from autoopt.core.errors import ConfigError, TrialError, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.pruning import Pruned
 from autoopt.tasks import Task
@@ -135,4 +135,8 @@ def _train(model: nn.Module, task: Task, options: TeacherOptions, seed: int, hoo
     )
     fine = Fine(options.label_smoothing, options.clip, options.head_factor)
     lessons = Lessons(task.train, torch.zeros(len(task.train), task.classes), task.goal)
-    return train(Pruned(model), lessons, task.validation, recipe, seed=seed, hooks=hooks, fine=fine)
+    try:
+        return train(Pruned(model), lessons, task.validation, recipe, seed=seed, hooks=hooks, fine=fine)
+    except TrialError as error:
+        less = f"{options.learning_rate / 10:g}"
+        raise ConfigError(f"the teacher cannot be trained: {error}: type teacher.learning_rate={less}") from error
