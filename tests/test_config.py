@@ -272,6 +272,10 @@ def test_a_scheme_that_is_not_installed_is_named_with_what_to_type(
         load_settings(["space.quantization=[none,nncf_int8]", outputs])
 
 
+def test_the_same_twice_is_no_mistake(outputs: str) -> None:
+    assert load_settings([outputs, outputs, "seed=3"]).seed == 3
+
+
 def test_a_saved_configuration_is_checked_like_any_other(outputs: str) -> None:
     raw = dict(load_settings([outputs]).raw)
     with pytest.raises(ConfigError, match="unknown key 'kpi'. Did you mean 'kpis'"):
