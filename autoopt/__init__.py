@@ -13,7 +13,7 @@ from autoopt.core.errors import ArtifactError, AutooptError, ConfigError, TrialE
 
 if TYPE_CHECKING:
     from autoopt.api import Champion, Study, load_champion, optimize
-    from autoopt.tasks.custom import UserTask as Task
+    from autoopt.tasks.user import UserTask as Task
 
 __all__ = [
     "ArtifactError",
@@ -34,7 +34,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """What needs torch is imported when it is asked for: `autoopt --help` does not wait for it."""
     if name == "Task":
-        from autoopt.tasks.custom import UserTask
+        from autoopt.tasks.user import UserTask
 
         return UserTask
     if name in ("Champion", "Study", "load_champion", "optimize"):

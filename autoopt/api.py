@@ -16,8 +16,9 @@ from autoopt.core.errors import ArtifactError, ConfigError
 from autoopt.core.recipe import Recipe
 from autoopt.search.record import read_trials
 from autoopt.search.study import load_study
-from autoopt.tasks.custom import UserTask, from_user
+from autoopt.tasks.custom import from_user
 from autoopt.tasks.goal import CLASSIFICATION
+from autoopt.tasks.user import UserTask
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from autoopt import __version__
-from autoopt.core.errors import AutooptError, ConfigError
+from autoopt.core.errors import AutooptError, ConfigError, one_line
 from autoopt.core.lookup import lookup
 from autoopt.core.passwords import masked
 
@@ -77,13 +77,15 @@ def main(argv: Sequence[str]) -> int:
         if "--version" in flags:
             print(f"autoopt {__version__}")
             return 0
+        if "=" in words:
+            raise ConfigError("a '=' stands alone: type KEY=VALUE without spaces around '='")
         verb = words.pop(0) if words and "=" not in words[0] and not words[0].startswith(("~", "+")) else "search"
         lookup(dict.fromkeys(VERBS), verb, "verb")
         return _run(verb, words, show_config="--cfg" in flags)
     except AutooptError as error:
         if debug:
             _print_trace(type(error), error, error.__traceback__)
-        print(f"autoopt: {error}", file=sys.stderr)
+        print(f"autoopt: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 130

@@ -25,6 +25,7 @@ def conf_dir() -> Path:
 
 def compose_config(overrides: list[str]) -> dict[str, Any]:
     """The resolved configuration as plain values. Raises ConfigError in the place of Hydra's errors."""
+    _check_typed(overrides)
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             config = compose(
@@ -38,11 +39,33 @@ def compose_config(overrides: list[str]) -> dict[str, Any]:
         raise ConfigError(_unknown_key(str(error), overrides)) from error
     except OverrideParseException as error:
         typed = (error.override or "").lstrip("+")
-        raise ConfigError(f"cannot read {typed!r}: type KEY=VALUE, 'KEY=[a,b]' or 'KEY={{low: 1, high: 2}}'") from error
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(_unreadable(typed)) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"cannot resolve {one_line(error)}: type values that name no other key") from error
+    except (HydraException, ValueError) as error:
         raise ConfigError(f"cannot compose {' '.join(overrides)}: {one_line(error)}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _check_typed(overrides: list[str]) -> None:
+    """What Hydra takes in silence, or answers in words that do not say what to type. Raises ConfigError."""
+    typed: dict[str, str] = {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not key.strip("+~ ") or key.startswith("hydra."):
+            raise ConfigError(_unreadable(override))
+        if equals and typed.setdefault(key.lstrip("+"), value) != value:
+            raise ConfigError(f"{key} is typed twice, as {typed[key.lstrip('+')]} and as {value}: type it once")
+        options = sorted(path.stem for path in (conf_dir() / key.lstrip("~")).glob("*.yaml"))
+        is_list = key == "runtime" and value.startswith("[")
+        is_name = bool(re.fullmatch(r"[A-Za-z]\w*", value)) and value != "null"
+        if options and not is_list and (key.startswith("~") or not is_name):
+            raise ConfigError(f"{override}: type {key.lstrip('~')}=NAME with one of {', '.join(options)}")
+
+
+def _unreadable(typed: str) -> str:
+    return f"cannot read {typed!r}: type KEY=VALUE without spaces around '=', 'KEY=[a,b]' or 'KEY={{low: 1, high: 2}}'"
 
 
 def _lifted(overrides: list[str]) -> list[str]:
@@ -81,6 +104,12 @@ def _unknown_option(message: str) -> str:
 
 def _unknown_key(message: str, overrides: list[str]) -> str:
     found = re.search(r"Could not (?:override|append to config[^']*|delete from config\.) '([^']+)'", message)
+    several = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^=']+)=([^']*)", message)
+    if several:
+        return f"{several[1]}={several[2]}: a study has one value of each key: type '{several[1]}=[A,B]' for a list"
+    merging = re.search(r"Error merging override \+*(.+)$", message, re.MULTILINE)
+    if merging:
+        return f"{merging[1]} does not fit there: type {merging[1].partition('=')[0]}.KEY=VALUE"
     if not found:
         return " ".join(message.split()) + f" (overrides: {' '.join(overrides)})"
     parent, _, leaf = found[1].rpartition(".")

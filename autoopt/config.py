@@ -20,7 +20,7 @@ from autoopt.config_sections import (
     read_uri,
 )
 from autoopt.config_space import read_runtimes, read_space, with_runtimes
-from autoopt.core.checks import whole
+from autoopt.core.checks import MOST_THREADS, whole
 from autoopt.core.cpu import usable_cores
 from autoopt.core.errors import ConfigError
 from autoopt.core.exam import ExamRules
@@ -111,15 +111,15 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         rules=read_rules(_section(raw, "search")),
         exam=read_exam(_section(raw, "exam")),
         runtimes=runtimes,
-        runtime_threads=whole("runtime.threads", runtime.get("threads"), 1),
+        runtime_threads=whole("runtime.threads", runtime.get("threads"), 1, MOST_THREADS),
         measuring=read_measuring(runtime, kpis),
         tracker=tracking["name"],
         tracking_uri=read_uri(tracking.get("uri")),
         study=read_name(raw.get("study")),
         seed=whole("seed", raw.get("seed"), 0),
         outputs=read_outputs(raw.get("outputs")),
-        threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1),
-        workers=whole("workers", raw.get("workers"), 0),
+        threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1, MOST_THREADS),
+        workers=whole("workers", raw.get("workers"), 0, MOST_THREADS),
         limits=read_limits(_section(raw, "limits"), _section(raw, "retry")),
         raw=dict(raw),
     )
@@ -162,16 +162,10 @@ def _section(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     """One part of the configuration, with the keys that it may have and no others."""
     section = raw.get(name)
     if not isinstance(section, Mapping):
-        raise ConfigError(
-            f"{name}={section!r}: name one of the files in conf/{name}, such as {name}={_first_option(name)}"
-            if (conf_dir() / name).is_dir()
-            else f"{name}={section!r}: type one of its keys, such as {name}.{KEYS[name][0]}=1"
-        )
+        option = next((path.stem for path in sorted((conf_dir() / name).glob("*.yaml"))), None)
+        instead = f"{name}={option}" if option else f"{name}.KEY=VALUE with {', '.join(KEYS.get(name, ()))}"
+        raise ConfigError(f"{name}={section!r}: leave it out, or type {instead}")
     for key in section:
         if name in KEYS and key not in KEYS[name]:
             raise ConfigError(f"unknown key '{name}.{key}'. {suggestion(key, KEYS[name])}")
     return dict(section)
-
-
-def _first_option(group: str) -> str:
-    return next((path.stem for path in sorted((conf_dir() / group).glob("*.yaml"))), "...")

@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from autoopt.core.checks import number, whole
+from autoopt.core.checks import MOST_THREADS, number, whole
 from autoopt.core.errors import ConfigError
 from autoopt.core.exam import RULES, ExamRules
 from autoopt.core.kpi import Kpi
@@ -24,21 +24,24 @@ from autoopt.training.schedules import SCHEDULES
 from autoopt.training.teacher import TeacherOptions
 
 RESERVED = ("cache", "mlartifacts", "mlflow.db")
+MOST_CALLS, MOST_BATCH = 100_000, 65_536
+"""Beyond, a night would pass over one measurement, or memory run out at its end."""
 
 
 def read_teacher(raw: Mapping[str, Any]) -> TeacherOptions:
     checkpoint = raw.get("checkpoint")
     if checkpoint is not None and not Path(str(checkpoint)).is_file():
-        raise ConfigError(f"teacher.checkpoint={checkpoint} does not exist: give a .safetensors file")
+        what = "is a folder" if checkpoint and Path(str(checkpoint)).is_dir() else "does not exist"
+        raise ConfigError(f"teacher.checkpoint={checkpoint} {what}: give a .safetensors file")
     rest = {key: value for key, value in raw.items() if key != "checkpoint"}
     model = rest.get("model")
-    if model is not None and not isinstance(model, str):
+    if model is not None and (not isinstance(model, str) or not model):
         raise ConfigError(f"teacher.model={model!r}: a folder, or a name on the Hugging Face hub is allowed")
     for key in ("epochs", "batch_size"):
         if key in rest:
             rest[key] = whole(f"teacher.{key}", rest[key], 2 if key == "batch_size" else 0)
     for key in ("learning_rate", "weight_decay", "head_factor", "label_smoothing", "clip"):
-        if rest.get(key) is not None:
+        if key in rest and (rest[key] is not None or key != "clip"):
             above_zero = key not in ("weight_decay", "label_smoothing")
             rest[key] = number(f"teacher.{key}", rest[key], above_zero=above_zero)
     if rest.get("label_smoothing", 0) >= 1:
@@ -94,8 +97,9 @@ def read_measuring(raw: Mapping[str, Any], kpis: tuple[Kpi, ...]) -> Options:
     if price is None and any(kpi.name == "cost_per_million" for kpi in kpis):
         raise ConfigError("kpis.cost_per_million needs a price: type runtime.price_per_hour=0.2")
     options = Options(
-        blocks=whole("runtime.blocks", raw.get("blocks"), 5),
-        **{key: whole(f"runtime.{key}", raw.get(key), 1) for key in ("calls", "attempts", "clients")},
+        blocks=whole("runtime.blocks", raw.get("blocks"), 5, MOST_CALLS),
+        **{key: whole(f"runtime.{key}", raw.get(key), 1, MOST_CALLS) for key in ("calls", "attempts")},
+        clients=whole("runtime.clients", raw.get("clients"), 1, MOST_THREADS),
         max_spread=number("runtime.max_spread", raw.get("max_spread"), above_zero=True),
         price_per_hour=None if price is None else number("runtime.price_per_hour", price, above_zero=True),
     )
@@ -113,20 +117,33 @@ def read_exam(raw: Mapping[str, Any]) -> ExamRules:
     return ExamRules(
         raw["rule"],
         whole("exam.finalists", raw.get("finalists"), 1),
-        clients=_numbers("exam.clients", raw.get("clients"), 1),
-        batch_sizes=_numbers("exam.batch_sizes", raw.get("batch_sizes"), 2),
+        clients=_numbers("exam.clients", raw.get("clients"), 1, MOST_THREADS),
+        batch_sizes=_numbers("exam.batch_sizes", raw.get("batch_sizes"), 2, MOST_BATCH),
     )
 
 
-def _numbers(path: str, value: Any, least: int) -> tuple[int, ...]:
+def _numbers(path: str, value: Any, least: int, most: int) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise ConfigError(f"{path}={value!r}: a list is allowed, such as '{path}=[4,16]'")
-    return tuple(whole(path, each, least) for each in value)
+    return tuple(whole(path, each, least, most) for each in value)
 
 
 def read_task(task: str, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that the task's function takes; their values are checked there."""
-    return _options("task", task, TASKS[task], raw, given="pretrained")
+    """The keys that the task's function takes, of the kind that it takes; what they may be is checked there."""
+    options = _options("task", task, TASKS[task], raw, given="pretrained")
+    kinds = get_type_hints(TASKS[task])
+    return {key: _of_kind(f"task.{key}", value, kinds[key]) for key, value in options.items()}
+
+
+def _of_kind(path: str, value: Any, kind: Any) -> Any:
+    if kind in (str, str | None) and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a column that is called 0
+    if kind is bool and not isinstance(value, bool):
+        raise ConfigError(f"{path}={value!r}: true or false is allowed")
+    may_be_null = kind == str | None
+    if (kind is str or may_be_null) and not isinstance(value, str) and not (may_be_null and value is None):
+        raise ConfigError(f"{path}={value!r}: text is allowed{', or null' if may_be_null else ''}")
+    return value
 
 
 def _options(section: str, name: str, member: Callable[..., Any], raw: Mapping[str, Any], given: str) -> dict[str, Any]:
@@ -154,15 +171,18 @@ def read_sampler(raw: Mapping[str, Any]) -> dict[str, Any]:
 def read_uri(uri: Any) -> str | None:
     if uri is None:
         return None
-    if not str(uri).startswith(("sqlite:///", "http://", "https://")):
+    if not re.match(r"sqlite:///.|https?://[^/]", str(uri)):
         raise ConfigError(f"tracking.uri={uri}: null, sqlite:///FILE or http://HOST:PORT is allowed")
     return str(uri)
 
 
 def read_name(name: Any) -> str:
-    name = str(name) if isinstance(name, int) else name  # study=20261125
+    name = str(name) if isinstance(name, int) and not isinstance(name, bool) else name  # study=20261125
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name in RESERVED:
-        raise ConfigError(f"study={name!r}: letters, digits, '.', '_' and '-' are allowed, not {' or '.join(RESERVED)}")
+        raise ConfigError(
+            f"study={name!r}: letters, digits, '.', '_' and '-', at most 100 and the first one a letter or digit, are "
+            f"allowed, not {' or '.join(RESERVED)}"
+        )
     return name
 
 

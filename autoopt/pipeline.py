@@ -168,8 +168,14 @@ def tune(draft: Draft, model: nn.Module, bench: Bench, folder: Path, hooks: Hook
     """Train the trained model further under fake quantization, and finish with that: its siblings keep the others."""
     recipe, inputs, weights = draft.recipe, bench.task.validation.inputs[:PARITY_BATCH], folder / "tuned.onnx"
     with draft.clock("train"):
-        lessons, stop = bench.library.lessons(recipe.augment or 0), hooks.should_stop
-        tuned = train_quantized(model, lessons, bench.task.validation, recipe, seed=bench.seed, should_stop=stop)
+        lessons = bench.library.lessons(recipe.augment or 0)
+        curve = draft.facts.setdefault("tuned", {"curve": []})["curve"]
+        tuned = train_quantized(
+            *(model, lessons, bench.task.validation, recipe),
+            seed=bench.seed,
+            should_stop=hooks.should_stop,
+            on_epoch=lambda epoch, quality: curve.append(quality),
+        )
     with draft.clock("export"):
         structure = bench.structures / draft.facts["structure"]
         exported = export_into(structure, tuned.model, inputs, weights, bench.open_session)

@@ -1,5 +1,6 @@
 """The card of an artifact: what it is, what it measured, how it was made."""
 
+import math
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -75,7 +76,7 @@ def make_card(
             "machine": platform.machine(),
         },
         "kpis": {kpi.name: {"objective": kpi.objective, **kpi.bounds()} for kpi in kpis},
-        "learning_curve": list(evaluation.curve),
+        "learning_curve": [None if math.isnan(quality) else quality for quality in evaluation.curve],  # JSON has no NaN
         "seconds": dict(evaluation.seconds),
         "facts": {**evaluation.facts, "cpu_saturates_int8": saturates()},
         "seed": seed,

@@ -18,7 +18,7 @@ from autoopt.core.errors import ArtifactError, ConfigError, TrialError
 from autoopt.core.metric import QUALITIES
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import BASELINE, TEACHER
-from autoopt.core.space import Space, restrict, typical, values, without_temperature
+from autoopt.core.space import Space, restrict, trains, typical, values, without_temperature
 from autoopt.measurements import OF_CLASSES, wanted
 from autoopt.measurements.drift import Drift
 from autoopt.measurements.quality import FEWEST_ROWS, large_slices, predict
@@ -27,15 +27,20 @@ from autoopt.quantization import SCHEMES, offered
 from autoopt.runtimes import RUNTIMES, Session
 from autoopt.runtimes.export import export
 from autoopt.tasks import TASKS, Task
-from autoopt.tasks.checks import check_task
+from autoopt.tasks.checks import check_task, check_teacher
 from autoopt.tasks.goal import CLASSIFICATION
 from autoopt.training.lessons import Library
+from autoopt.training.loop import Hooks
+from autoopt.training.teacher import check_options, load_teacher, needs_training
 
 
 def load_task(settings: Settings) -> Task:
     """Raises ConfigError."""
     build = TASKS[settings.task]
-    given = {"pretrained": settings.teacher.model} if "pretrained" in signature(build).parameters else {}
+    takes_model = "pretrained" in signature(build).parameters
+    if settings.teacher.model is not None and not takes_model:
+        raise ConfigError(f"teacher.model={settings.teacher.model}: task {settings.task} has its own: leave it out")
+    given = {"pretrained": settings.teacher.model} if takes_model else {}
     return judged(settings, build(**settings.task_options, **given))
 
 
@@ -52,6 +57,9 @@ def check(settings: Settings, task: Task) -> None:
         if student not in students:
             allowed = ", ".join(students)
             raise ConfigError(f"space.student={student!r} does not fit task {task.name}. Allowed: {allowed}")
+    augment = settings.space.knobs.get("augment")
+    if augment is not None and task.transfer is None and values(augment) != (0,):
+        raise ConfigError(f"space.augment: task {task.name} has no transfer set: type space.augment=0")
     metric, known = task.goal.metric.name, [metric.name for metric in task.goal.metrics]
     for kpi in settings.kpis:
         if kpi.name == "worst_slice" and not all(large_slices(split.slices) for split in (task.validation, task.test)):
@@ -70,16 +78,40 @@ def check(settings: Settings, task: Task) -> None:
     check_task(task)
 
 
+def check_given_teacher(settings: Settings, task: Task) -> None:
+    """A teacher that needs no training is looked at before anything is written. Raises ConfigError."""
+    check_options(task, settings.teacher)
+    if needs_training(task, settings.teacher):
+        return
+    try:
+        check_teacher(task, load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks()))
+    except TrialError as error:  # the user's own metric
+        raise ConfigError(f"the teacher cannot be judged: {error}") from error
+
+
 def narrow(settings: Settings, task: Task) -> Space:
     """The space with, for each student, the quantization schemes that change something in it. Raises ConfigError."""
     teacher = task.build_teacher()
-    schemes = {
-        str(name): offered(build_student(task, teacher, typical(settings.space, str(name))))
-        for name in values(settings.space.knobs["student"])
-    }
+    if not any(True for _ in teacher.parameters()):
+        _refuse_training(settings, task.name)
+    try:
+        schemes = {
+            str(name): offered(build_student(task, teacher, typical(settings.space, str(name))))
+            for name in values(settings.space.knobs["student"])
+        }
+    except TrialError as error:
+        raise ConfigError(f"no typical student can be built: {error}: leave it out of the space") from error
     return restrict(
         settings.space if task.goal.kind == CLASSIFICATION else without_temperature(settings.space), schemes
     )
+
+
+def _refuse_training(settings: Settings, task: str) -> None:
+    """Of a model without weights, such as an ONNX file. Raises ConfigError where it would be trained."""
+    if settings.teacher.epochs > 0:
+        raise ConfigError(f"teacher.epochs={settings.teacher.epochs}: task {task}'s model has no weights: leave it out")
+    if set(values(settings.space.knobs["student"])) == {TEACHER} and trains(settings.space):
+        raise ConfigError(f"task {task}'s model has no weights that could be trained: type space.pruning=none")
 
 
 def make_bench(

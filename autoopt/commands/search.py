@@ -11,7 +11,7 @@ import optuna
 
 from autoopt.champion.package import crown
 from autoopt.commands.acts import make_acts, start_worker
-from autoopt.commands.bench import check, load_task, make_bench, narrow
+from autoopt.commands.bench import check, check_given_teacher, load_task, make_bench, narrow
 from autoopt.commands.conclude import read_outcome, tell, write_report
 from autoopt.commands.first import first_recipes
 from autoopt.commands.keeper import Keeper
@@ -60,6 +60,8 @@ def run(settings: Settings, task: Task) -> int:
     """The search of a task that was loaded."""
     check(settings, task)
     space = narrow(settings, task)
+    if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights
+        check_given_teacher(settings, task)
     display = Display(settings.study, settings.kpis, settings.budget.hours, settings.budget.trials)
     with lock_study(settings.folder, settings.study), StopSignal() as stop, _workers(settings) as workers:
         display.say(f"study {settings.study} in {settings.folder}")
@@ -117,7 +119,7 @@ def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display)
     with quiet.working():
         hooks = Hooks(should_stop=partial(_give_way, quiet, stop))
         teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks)
-        if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights
+        if needs_training(task, settings.teacher) and not (settings.folder / DATABASE).is_file():
             check_teacher(task, teacher)
         weights = module_fingerprint(teacher)
         identity = fingerprint(settings, task, weights)

@@ -4,11 +4,14 @@ from typing import Any
 
 from autoopt.core.errors import ConfigError
 
+MOST_THREADS = 1024
+"""More than any machine has a use for: OpenMP ends the process where it cannot have as many as it was told."""
 
-def whole(path: str, value: Any, least: int) -> int:
-    """A whole number from `least` to 2^31. Raises ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or value > 2**31:
-        raise ConfigError(f"{path}={value!r}: a whole number from {least} to {2**31} is allowed")
+
+def whole(path: str, value: Any, least: int, most: int = 2**31) -> int:
+    """A whole number from `least` to `most`. Raises ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or value > most:
+        raise ConfigError(f"{path}={value!r}: a whole number from {least} to {most} is allowed")
     return value
 
 

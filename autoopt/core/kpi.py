@@ -234,14 +234,20 @@ def _parse(name: str, spec: Any, facts: Facts) -> Kpi:
     for key, value in spec.items():
         if key not in keys:
             raise ConfigError(f"kpis.{name}: unknown key {key!r}. {suggestion(key, keys)}")
-        _check_value(f"kpis.{name}.{key}", key, value)
+        _check_value(f"kpis.{name}.{key}", key, value, facts.unit)
     given = {key: value for key, value in spec.items() if value is not None}
     kpi = Kpi(name, facts.higher_is_better, facts.of_structure, **given)
     _check_roles(kpi, facts)
     return kpi
 
 
-def _check_value(path: str, key: str, value: Any) -> None:
+ANY_SIGN = ("R2", "score", "share")
+"""Units of quantities that may be 0 or below; of shares it is told below. Sizes, times and rates may not: such a bound
+would be met by all of them or by none.
+"""
+
+
+def _check_value(path: str, key: str, value: Any, unit: str) -> None:
     if key == "objective":
         if not isinstance(value, bool):
             raise ConfigError(f"{path}={value!r}: true or false is allowed")
@@ -249,8 +255,9 @@ def _check_value(path: str, key: str, value: Any) -> None:
     if value is None and key != "weight":
         return
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or (key not in ("min", "max") and value < 0) or (key in ("weight", "max_ratio") and value == 0):
-        rule = {"min": "", "max": "", "weight": " > 0", "max_ratio": " > 0"}.get(key, " >= 0")
+    rule = " > 0" if key in ("weight", "max_ratio", "max") else " >= 0"
+    rule = "" if key in ("min", "max") and unit in ANY_SIGN else rule
+    if not number or (rule and value < 0) or (rule == " > 0" and value == 0):
         raise ConfigError(f"{path}={value!r}: a number{rule} is allowed")
 
 

@@ -1,9 +1,11 @@
 """Quality of an artifact on a labelled split."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
 from autoopt.core.metric import Metric
@@ -16,7 +18,18 @@ FEWEST_ROWS = 20  # of a slice, for its quality to say anything
 def quality(subject: Subject) -> dict[str, Measurement]:
     """See `scores`, on the subject's inputs."""
     outputs = predict(subject.session, subject.inputs)
-    return scores(outputs, subject.baseline_outputs, subject.targets, subject.metrics, subject.slices)
+    wrong = int((~np.isfinite(outputs)).any(1).sum())
+    if wrong:
+        raise TrialError(f"the artifact's outputs are not finite in {wrong} of {len(outputs)} rows of validation")
+    return _numbers(scores(outputs, subject.baseline_outputs, subject.targets, subject.metrics, subject.slices))
+
+
+def _numbers(found: dict[str, Measurement]) -> dict[str, Measurement]:
+    """As they are. Raises TrialError where one is NaN, which no bound would be broken by."""
+    for name, measured in found.items():
+        if math.isnan(measured.value):
+            raise TrialError(f"{name} on the validation split is no number")
+    return found
 
 
 def scores(

@@ -67,7 +67,7 @@ class Gate:
             return
         estimate = upper_estimate(curve, epochs, learning_curves(self.trials, self.recipe))
         if estimate < bar:
-            reached = f"{quality} {max(curve):.4f} after epoch {len(curve)} of {epochs}"
+            reached = f"{quality} {_best(curve):.4f} after epoch {len(curve)} of {epochs}"
             raise Screened(CURVE, f"{reached} foretells at most {estimate:.4f}, it needs {bar:.4f} to matter")
 
     def _best_quality(self) -> float | None:
@@ -147,9 +147,9 @@ def upper_estimate(curve: Sequence[float], epochs: int, finished: Sequence[Seque
     Infinite until ENOUGH of them say anything about that fraction. (experiments/screening)
     """
     left = sorted(share for other in finished if (share := error_left(other, len(curve) / epochs)) is not None)
-    if len(left) < ENOUGH:
+    if len(left) < ENOUGH or _best(curve) == -math.inf:
         return math.inf
-    return 1 - (1 - max(curve)) * left[int(QUANTILE * (len(left) - 1))]
+    return 1 - (1 - _best(curve)) * left[int(QUANTILE * (len(left) - 1))]
 
 
 def error_left(curve: Sequence[float], fraction: float) -> float | None:
@@ -157,5 +157,12 @@ def error_left(curve: Sequence[float], fraction: float) -> float | None:
     epochs = int(fraction * len(curve) + 1e-9)
     if epochs < 1:
         return None
-    before, after = 1 - max(curve[:epochs]), 1 - max(curve)
+    before, after = 1 - _best(curve[:epochs]), 1 - _best(curve)
+    if before == math.inf:
+        return None
     return after / before if before > 0 else 1.0
+
+
+def _best(curve: Sequence[float]) -> float:
+    """-inf where the metric has said nothing yet: NaN is no number that could be compared."""
+    return max((quality for quality in curve if not math.isnan(quality)), default=-math.inf)

@@ -107,6 +107,8 @@ def open_storage(folder: Path) -> RDBStorage:
 
 def lock_study(folder: Path, name: str) -> FileLock:
     """One search a study: held until the process ends, whatever ends it. Raises ConfigError where another holds it."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"study {name!r}: {folder} is a file: type study=NAME with another name")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "search.lock")
     try:

@@ -4,49 +4,18 @@ import copy
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from autoopt.core.errors import ConfigError, foreign, one_line
+from autoopt.core.errors import ConfigError, TrialError, one_line
 from autoopt.core.inputs import Inputs
-from autoopt.core.metric import CUSTOM, Metric
 from autoopt.tasks.factory import call
-from autoopt.tasks.goal import CLASSES, CLASSIFICATION, KINDS, METRICS, NUMBERS, REGRESSION, Goal
 from autoopt.tasks.reading import in_order_of, read_split
 from autoopt.tasks.task import Fit, Split, Task
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class UserTask:
-    """What `build()` of `task.factory=module:build` returns; in Python `autoopt.Task`.
-
-    `model` is a trained module, or with `fit(model)` one that is trained there, once, and kept. Splits are
-    (inputs, targets), a dataset or a DataLoader; inputs are an array, or a tuple or dict of them, as the module takes
-    them. `metric` is a name ('accuracy', 'macro_f1', 'r2') or `(outputs, targets) -> float` on numpy arrays, higher is
-    better; `loss(outputs, targets)` a scalar. `students` make other architectures: name -> `(width) -> module`.
-    """
-
-    model: nn.Module
-    train: Any
-    validation: Any
-    test: Any
-    name: str = "custom"
-    kind: str = CLASSIFICATION
-    """'classification' or 'regression'."""
-    fit: Callable[[nn.Module], None] | None = None
-    students: Mapping[str, Callable[[float], nn.Module]] = field(default_factory=dict)
-    metric: str | Callable[[Any, Any], float] | None = None
-    loss: Loss | None = None
-    collate: Callable[..., Any] | None = None
-    slices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """'validation' and 'test' -> what each row belongs to, such as its language: quality is told for each, too."""
-    input_meaning: str = "as the PyTorch module takes them"
-    data_source: str = "the user's"
+from autoopt.tasks.user import UserTask, check_fields, goal_of
 
 
 def custom(factory: str | None = None) -> Task:
@@ -60,7 +29,8 @@ def custom(factory: str | None = None) -> Task:
 
 def from_user(user: UserTask) -> Task:
     """Raises ConfigError, naming what is wrong."""
-    goal = _goal(user)
+    check_fields(user)
+    goal = goal_of(user)
     train, validation, test = (
         read_split(name, data, user.model, goal, user.collate)
         for name, data in (("train", user.train), ("validation", user.validation), ("test", user.test))
@@ -72,15 +42,16 @@ def from_user(user: UserTask) -> Task:
         _sliced(name, split, user.slices) for name, split in (("validation", validation), ("test", test))
     )
     model = _adapted(user.model, train.inputs)
+    outputs = _outputs(model, train.inputs).shape[1]
     return Task(
         name=user.name,
         train=train,
         validation=validation,
         test=test,
-        classes=_outputs(model, train.inputs).shape[1],
+        classes=outputs,
         build_teacher=lambda: copy.deepcopy(model),
         students=(*user.students, *_fitting_students(train.inputs)),
-        own_students={name: _student(build, train.inputs) for name, build in user.students.items()},
+        own_students={name: _student(build, train.inputs, outputs) for name, build in user.students.items()},
         input_meaning=user.input_meaning,
         data_source=user.data_source,
         goal=goal,
@@ -90,11 +61,6 @@ def from_user(user: UserTask) -> Task:
 
 
 def _sliced(name: str, split: Split, slices: Mapping[str, Sequence[Any]]) -> Split:
-    if not isinstance(slices, Mapping):
-        raise ConfigError(
-            f"Task(slices=...) is a {type(slices).__name__}: {{'validation': [...], 'test': [...]}} is allowed, "
-            "with an entry for each row"
-        )
     if not slices:
         return split
     if name not in slices or len(slices[name]) != len(split):
@@ -133,8 +99,10 @@ def plain(found: Any) -> Tensor:
         found = found.logits
     elif isinstance(found, Mapping):
         found = next(iter(found.values()))
-    elif not isinstance(found, Tensor):
+    elif isinstance(found, (tuple, list)) and found:
         found = found[0]
+    if not isinstance(found, Tensor):
+        raise TypeError(f"it returns no tensor, but {type(found).__name__}")
     outputs: Tensor = found.unsqueeze(1) if found.ndim == 1 else found
     return outputs
 
@@ -149,15 +117,17 @@ def _adapted(model: nn.Module, inputs: Inputs) -> nn.Module:
             try:
                 with torch.no_grad():
                     found = model(*example) if call == "arrays" else wrapped(*example)
-                fits = isinstance(found, Tensor) and found.ndim != 1
-                return model if fits and call == "arrays" else wrapped
+                if call == "arrays" and isinstance(found, Tensor) and found.ndim != 1:
+                    return model
+                plain(found)
+                return wrapped
             except Exception as error:  # a module raises whatever it likes
                 errors[call] = f"{type(error).__name__}: {one_line(error, 200)}"
     finally:
         model.train(was)
     shapes = {name: tuple(array.shape) for name, array in example.arrays.items()}
     reasons = "; ".join(f"as {call}: {reason}" for call, reason in errors.items())
-    raise ConfigError(f"the model does not take the train split's inputs {shapes} ({reasons})")
+    raise ConfigError(f"the model does not take the train split's inputs {shapes}, or gives no outputs ({reasons})")
 
 
 def _ways(model: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -181,8 +151,15 @@ def _outputs(model: nn.Module, inputs: Inputs) -> Tensor:
     return outputs
 
 
-def _student(build: Callable[[float], nn.Module], inputs: Inputs) -> Callable[[float], nn.Module]:
-    return lambda width: _adapted(copy.deepcopy(build(width)), inputs)  # a copy, should it be one model each time
+def _student(build: Callable[[float], nn.Module], inputs: Inputs, outputs: int) -> Callable[[float], nn.Module]:
+    def built(width: float) -> nn.Module:
+        found = _adapted(copy.deepcopy(build(width)), inputs)  # a copy, should it be one model each time
+        given = _outputs(found, inputs).shape[1]
+        if given != outputs:
+            raise TrialError(f"it gives {given} outputs, and the model {outputs}")
+        return found
+
+    return built
 
 
 def _fitting(fit: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
@@ -190,33 +167,6 @@ def _fitting(fit: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
         fit(model.module if isinstance(model, Adapted) else model)
 
     return fitted
-
-
-def _goal(user: UserTask) -> Goal:
-    if user.kind not in KINDS:
-        raise ConfigError(f"Task(kind={user.kind!r}): {' or '.join(KINDS)} is allowed")
-    default = NUMBERS if user.kind == REGRESSION else CLASSES
-    if user.metric in (None, default.metric.name):
-        return replace(default, loss=user.loss)
-    if callable(user.metric):
-        return Goal(user.kind, Metric(CUSTOM, _told(user.metric)), user.loss)
-    if user.metric not in METRICS:
-        raise ConfigError(f"Task(metric={user.metric!r}): {', '.join(METRICS)}, or a function is allowed")
-    if user.metric != "r2" and user.kind == REGRESSION:
-        raise ConfigError(
-            f"Task(metric={user.metric!r}) is of classes: with kind='regression', 'r2' or a function is allowed"
-        )
-    return Goal(user.kind, METRICS[user.metric], user.loss)
-
-
-def _told(metric: Callable[[Any, Any], float]) -> Callable[[Any, Any], float]:
-    """The user's metric, of whose errors it is told where they come from: it may meet a slice without a class, say."""
-
-    def score(outputs: Any, targets: Any) -> float:
-        with foreign("the task's metric"):
-            return float(metric(outputs, targets))
-
-    return score
 
 
 def _source(function: Callable[..., Any]) -> str:

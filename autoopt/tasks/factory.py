@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import AutooptError, ConfigError, one_line
 
 
 def call(key: str, named: str | None) -> Any:
@@ -21,6 +21,17 @@ def call(key: str, named: str | None) -> Any:
         raise ConfigError(
             f"{key}={named}: {error}; it is looked for in the current directory and in what is installed"
         ) from error
-    if not hasattr(imported, name):
-        raise ConfigError(f"{key}={named}: module {module} has no {name!r}")
-    return getattr(imported, name)()
+    except (Exception, SystemExit) as error:  # it is the user's, and may raise anything
+        raise ConfigError(f"{key}={named}: module {module} cannot be imported: {_told(error)}") from error
+    if not callable(getattr(imported, name, None)):
+        raise ConfigError(f"{key}={named}: module {module} has no {name!r} to call")
+    try:
+        return getattr(imported, name)()
+    except AutooptError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{key}={named} raised {_told(error)}: mend it, --debug shows where") from error
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {one_line(error, 200)}"

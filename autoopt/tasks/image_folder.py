@@ -30,6 +30,9 @@ def image_folder(path: str | None = None, size: int = 64, grey: bool = False, pr
         raise ConfigError(f"task.size={size}: a whole number from 8 to 1024 is allowed")
     classes = _classes(root / "train")
     train, test = (_read(root / name, classes, size, grey) for name in ("train", "test"))
+    empty = [name for i, name in enumerate(classes) if not bool((train.targets == i).any())]
+    if empty:
+        raise ConfigError(f"{root / 'train'} has no images of {', '.join(empty[:5])}: add some, or remove the folder")
     if (root / "validation").is_dir():
         validation = _read(root / "validation", classes, size, grey)
     else:

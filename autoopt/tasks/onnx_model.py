@@ -16,6 +16,7 @@ from autoopt.core.inputs import Inputs
 from autoopt.tasks.factory import call
 from autoopt.tasks.goal import CLASSES, CLASSIFICATION, KINDS, NUMBERS
 from autoopt.tasks.onnx_file import read_onnx
+from autoopt.tasks.reading import class_ids
 from autoopt.tasks.task import Split, Task
 
 TARGETS = ("targets", "labels", "y")
@@ -142,7 +143,7 @@ def _split(name: str, source: str | None, inputs: Sequence[str], kind: str, *, n
     if len({*rows.values(), len(numbers)}) > 1:
         raise ConfigError(f"task.{name}={source} has not as many rows everywhere: {rows}, targets {len(numbers)}")
     if kind == CLASSIFICATION:
-        return Split(Inputs(arrays), numbers.to(torch.int64))
+        return Split(Inputs(arrays), class_ids(name, numbers))
     return Split(Inputs(arrays), numbers.reshape(len(numbers), -1).to(torch.float32))
 
 
@@ -152,7 +153,10 @@ def _read(name: str, source: str | None) -> Mapping[str, Any]:
             with Path(source).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
         except Exception as error:  # of zip files, of zlib and numpy's own: they have no common base
-            raise ConfigError(f"task.{name}={source} is no file of arrays: {one_line(error, 200)}") from error
+            reason = one_line(error, 100)
+            raise ConfigError(
+                f"task.{name}={source} is no .npz of numbers ({reason}): write it by numpy.savez"
+            ) from error
     if source is not None and ":" in source:
         found = call(f"task.{name}", source)
         if isinstance(found, Mapping):

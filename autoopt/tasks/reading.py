@@ -39,14 +39,25 @@ def read_split(name: str, data: Any, model: nn.Module, goal: Goal, collate: Call
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the {name} split holds what is no array of numbers: {one_line(error, 200)}") from error
     if goal.kind == CLASSIFICATION:
-        found = found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
-        found = found.to(torch.int64)
+        found = class_ids(name, found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found)
     else:
         found = found.reshape(len(found), -1).to(torch.float32)
+    flat = [key for key, array in {**named, "targets": found}.items() if array.ndim == 0]
+    if flat:
+        raise ConfigError(f"the {name} split has a single number as its {', '.join(flat)}: an array of rows is needed")
     lengths = {key: len(array) for key, array in named.items()} | {"targets": len(found)}
     if len(set(lengths.values())) > 1:
         raise ConfigError(f"the {name} split has not as many rows everywhere: {lengths}")
     return Split(Inputs(named), found)
+
+
+def class_ids(name: str, targets: Tensor) -> Tensor:
+    """As whole numbers. Raises ConfigError where they are none: cut off, they would be other classes."""
+    ids = targets.to(torch.int64)
+    if not torch.equal(ids.to(targets.dtype), targets):
+        bad = int((ids.to(targets.dtype) != targets).sum())
+        raise ConfigError(f"targets of the {name} split are no class ids (0, 1, ...) in {bad} of {len(targets)} rows")
+    return ids
 
 
 def in_order_of(train: Split, name: str, split: Split) -> Split:
@@ -65,16 +76,19 @@ def _is_rows(data: tuple[Any, ...]) -> bool:
 def _collected(name: str, data: Any, collate: Callable[..., Any] | None) -> tuple[Any, Any]:
     try:
         batches = [_parted(batch) for batch in _loader(data, collate)]
-    except (TypeError, RuntimeError, KeyError, ValueError) as error:
+        inputs, targets = zip(*batches, strict=True) if batches else ((), ())
+        joined = (_joined(name, inputs), torch.cat([_tensor(part) for part in targets])) if batches else None
+    except ConfigError:
+        raise
+    except Exception as error:  # it is the user's, and may raise anything
         reason = one_line(error, 300)
         raise ConfigError(
             f"the {name} split cannot be read ({type(error).__name__}: {reason}): "
             "give (inputs, targets), a dataset of (input, target), or a DataLoader; collate=FUNCTION makes batches"
         ) from error
-    if not batches:
+    if joined is None:
         raise ConfigError(f"the {name} split is empty")
-    inputs, targets = zip(*batches, strict=True)
-    return _joined(name, inputs), torch.cat([_tensor(part) for part in targets])
+    return joined
 
 
 def _loader(data: Any, collate: Callable[..., Any] | None) -> Iterable[Any]:

@@ -147,7 +147,10 @@ def _check_longest(max_tokens: Any, folder: Path) -> None:
     config = folder / "config.json"
     if not config.is_file():
         raise ConfigError(f"teacher.model={folder} has no config.json: a folder as transformers saves one is needed")
-    most = json.loads(config.read_text()).get("max_position_embeddings", 10_000)
+    try:
+        most = json.loads(config.read_text()).get("max_position_embeddings", 10_000)
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"teacher.model={folder}: its config.json cannot be read ({error}): save it again") from error
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or not 3 <= max_tokens <= most:
         raise ConfigError(f"task.max_tokens={max_tokens}: a whole number from 3 to {most}, the encoder's own limit")
 

@@ -65,6 +65,10 @@ def _read(name: str, path: str | None, text: str, label: str, slice: str | None)
         table = readers[ending](path)
     except (ValueError, OSError) as error:
         raise ConfigError(f"task.{name}={path} cannot be read: {one_line(error, 200)}") from error
+    if table.empty:
+        raise ConfigError(f"task.{name}={path} has no rows: a table with the columns {text} and {label} is needed")
+    if text == label:
+        raise ConfigError(f"task.text={text} is task.label, too: type task.text=COLUMN and task.label=ANOTHER")
     columns = {"text": text, "label": label} | ({"slice": slice} if slice is not None else {})
     for key, column in columns.items():
         if column not in table.columns:

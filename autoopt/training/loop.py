@@ -15,6 +15,7 @@ from autoopt.pruning import Pruned
 from autoopt.tasks import Split
 from autoopt.tasks.batches import module_outputs
 from autoopt.tasks.goal import CLASSES, Goal
+from autoopt.training import divergence
 from autoopt.training.distillation import distillation_loss
 from autoopt.training.lessons import Lessons
 from autoopt.training.optimizers import OPTIMIZERS
@@ -55,8 +56,8 @@ def train(
 ) -> list[float]:
     """Train pruned.model in place; afterwards it holds the weights of its best epoch on validation, masks baked in.
 
-    Returns the quality on validation after each epoch. Raises TrialError on a loss that is not finite, Interrupted when
-    told to stop.
+    Returns the quality on validation after each epoch, NaN where the metric says nothing. Raises TrialError where the
+    training diverges (see divergence), Interrupted when told to stop.
     """
     torch.manual_seed(seed)  # for dropout: what went before may have drawn numbers, or not
     model = pruned.model
@@ -70,8 +71,9 @@ def train(
     generator = torch.Generator().manual_seed(seed)
 
     curve: list[float] = []
-    best, best_weights = -math.inf, None
+    best, best_weights, untrained = -math.inf, None, math.nan
     for epoch in range(recipe.epochs):
+        losses: list[float] = []
         _set_mode(model, optimizer, training=True)
         for number, index in enumerate(shuffled(lessons.split.inputs, batch_size, generator)):
             if hooks.should_stop():
@@ -84,21 +86,29 @@ def train(
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * scale
             loss = _loss(model, lessons, recipe, index, fine.label_smoothing)
+            losses.append(divergence.finite(loss.item(), epoch, recipe))
+            if step == 0:
+                untrained = max(losses[0], divergence.blind_loss(lessons, recipe, index))
             optimizer.zero_grad()
             loss.backward()
             if fine.clip is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), fine.clip)
             optimizer.step()
-        if not math.isfinite(loss.item()):
-            raise TrialError(f"the loss became {loss.item()} in epoch {epoch + 1} of {recipe.epochs}")
         _set_mode(model, optimizer, training=False)
         if row.averages:
             _recalibrate(model, lessons.split, batch_size, generator)
-        quality = module_quality(model, validation, lessons.goal)
+        divergence.check_losses(losses, untrained, epoch, recipe)
+        outputs, places = module_outputs(model, validation.inputs)
+        divergence.check_model(model, outputs, epoch, recipe)
+        quality = _score(outputs, places, validation, lessons.goal)
         curve.append(quality)
         hooks.on_epoch(epoch + 1, quality)
-        if epoch / recipe.epochs >= pruned.settled_at and quality > best:
+        if epoch / recipe.epochs >= pruned.settled_at and quality > best:  # never where it is NaN
             best, best_weights = quality, {name: value.clone() for name, value in model.state_dict().items()}
+    if curve and all(map(math.isnan, curve)):
+        raise TrialError(
+            f"{lessons.goal.metric.name} is no number after any of {len(curve)} epochs: mend the task's metric"
+        )
     if best_weights is not None:
         model.load_state_dict(best_weights)
     pruned.finish()
@@ -163,5 +173,8 @@ def _recalibrate(model: nn.Module, split: Split, batch_size: int, generator: tor
 
 def module_quality(model: nn.Module, split: Split, goal: Goal = CLASSES) -> float:
     """The metric of a module in eval mode: for learning curves only, an artifact's is measured on its runtime."""
-    outputs, places = module_outputs(model, split.inputs)
+    return _score(*module_outputs(model, split.inputs), split, goal)
+
+
+def _score(outputs: Tensor, places: Tensor, split: Split, goal: Goal) -> float:
     return float(goal.metric.score(outputs.numpy(), split.targets[places].numpy()))

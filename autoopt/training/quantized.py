@@ -39,6 +39,7 @@ def train_quantized(
     *,
     seed: int,
     should_stop: Callable[[], bool] = lambda: False,
+    on_epoch: Callable[[int, float], None] = lambda epoch, quality: None,
 ) -> Tuned:
     """Train a copy of the model for the recipe's `qat_epochs`, with its optimizer at a tenth of its learning rate.
 
@@ -56,7 +57,10 @@ def train_quantized(
         )
     keep = zeros_kept(copy) if recipe.sparsity else lambda: None
     pruned = Pruned(copy, advance=lambda progress: keep(), finish=keep)
-    curve = train(pruned, lessons, validation, fine_tuning(recipe), seed=seed, hooks=Hooks(should_stop))
+    try:
+        curve = train(pruned, lessons, validation, fine_tuning(recipe), seed=seed, hooks=Hooks(should_stop, on_epoch))
+    except TrialError as error:
+        raise TrialError(f"under fake quantization {error}") from error
     return Tuned(copy, bake(copy, layers), tuple(curve))
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from autoopt.core.artifact import CARD
-from autoopt.core.errors import ConfigError, one_line
+from autoopt.core.errors import ConfigError, TrialError, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.core.sealed import is_whole, write_folder
 from autoopt.pruning import Pruned
@@ -57,8 +57,8 @@ def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, ho
         model.load_state_dict(state)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ConfigError(
-            f"teacher.checkpoint={weights} does not hold the weights of task {task.name}'s teacher: "
-            f"{one_line(error, 300)}: type teacher.checkpoint=FILE.safetensors"
+            f"teacher.checkpoint={weights} does not hold the weights of task {task.name}'s teacher, as a .safetensors "
+            f"file of its architecture would: {one_line(error, 300)}: type teacher.checkpoint=FILE.safetensors"
         ) from error
     return model.eval()
 
@@ -67,6 +67,20 @@ def needs_training(task: Task, options: TeacherOptions) -> bool:
     """Where no weights are given, nor a trained module: then the first search trains the teacher."""
     weights = options.checkpoint or task.weights
     return weights is None and (not task.trained or task.fit is not None or options.epochs > 0)
+
+
+def check_options(task: Task, options: TeacherOptions) -> None:
+    """Whether a teacher that needs training can be. Raises ConfigError."""
+    if not needs_training(task, options):
+        return
+    if options.epochs < 1 and task.fit is None:
+        raise ConfigError(
+            f"task {task.name} ships no teacher: type teacher.checkpoint=FILE.safetensors, or teacher.epochs=N"
+        )
+    if options.epochs > 0 and task.fit is not None:
+        raise ConfigError(
+            f"teacher.epochs={options.epochs}: task {task.name} brings a fit of its own: teacher.epochs=0"
+        )
 
 
 def module_fingerprint(model: nn.Module) -> str:
@@ -79,14 +93,7 @@ def module_fingerprint(model: nn.Module) -> str:
 
 def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> Path:
     """Path of the trained teacher's weights, with a card beside it that says how good it is and how it was made."""
-    if options.epochs < 1 and task.fit is None:
-        raise ConfigError(
-            f"task {task.name} ships no teacher: type teacher.checkpoint=FILE.safetensors, or teacher.epochs=N"
-        )
-    if options.epochs > 0 and task.fit is not None:
-        raise ConfigError(
-            f"teacher.epochs={options.epochs}: task {task.name} brings a fit of its own: teacher.epochs=0"
-        )
+    check_options(task, options)
     torch.manual_seed(seed)
     model = task.build_teacher()
     source = task.fit.source if task.fit else {**asdict(options), "checkpoint": None, "from": module_fingerprint(model)}
@@ -132,4 +139,8 @@ def _train(model: nn.Module, task: Task, options: TeacherOptions, seed: int, hoo
     )
     fine = Fine(options.label_smoothing, options.clip, options.head_factor)
     lessons = Lessons(task.train, torch.zeros(len(task.train), task.classes), task.goal)
-    return train(Pruned(model), lessons, task.validation, recipe, seed=seed, hooks=hooks, fine=fine)
+    try:
+        return train(Pruned(model), lessons, task.validation, recipe, seed=seed, hooks=hooks, fine=fine)
+    except TrialError as error:
+        less = f"{options.learning_rate / 10:g}"
+        raise ConfigError(f"the teacher cannot be trained: {error}: type teacher.learning_rate={less}") from error

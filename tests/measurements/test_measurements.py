@@ -56,6 +56,18 @@ def test_it_gives_what_its_facts_name(name: str, subject: Subject) -> None:
         assert (measured.baseline is not None) == FACTS[key].has_baseline
 
 
+def test_outputs_and_qualities_that_are_no_numbers_are_not_scored(subject: Subject) -> None:
+    def overflown(inputs: Inputs) -> np.ndarray:
+        found = subject.session(inputs)
+        return found * np.inf if next(iter(inputs))[0, 0, 3, 3] > 0.5 else found
+
+    with pytest.raises(TrialError, match=r"^the artifact's outputs are not finite in \d+ of 300 rows of validation"):
+        MEASURES["quality"].take(replace(subject, session=overflown))
+    silent = (Metric("quality", lambda outputs, targets: np.nan),)
+    with pytest.raises(TrialError, match="^quality on the validation split is no number$"):
+        MEASURES["quality"].take(replace(subject, metrics=silent, slices=()))
+
+
 def test_accuracy_agrees_with_scikit_learn(subject: Subject, accuracy_of: Callable[..., float]) -> None:
     found = MEASURES["quality"].take(subject)["accuracy"]
     batched = subject.session(subject.inputs).argmax(1)

@@ -121,6 +121,21 @@ def test_few_curves_foretell_nothing() -> None:
     assert upper_estimate([0.3] * 5, 10, [(0.5, 0.9)] * ENOUGH) < 1
 
 
+def test_a_quality_that_is_nan_is_not_compared() -> None:
+    nan, known = math.nan, FINISHED[0].evaluation.curve
+    at = gate(*FINISHED)
+    at.after_epoch(speed(0.5), [nan] * 5)
+    for curve in ([nan, 0.9, 0.9, 0.9, 0.9], [0.9, 0.9, 0.9, 0.9, nan]):
+        at.after_epoch(speed(0.5), curve)
+    with pytest.raises(Screened, match="accuracy 0.3000 after epoch 5"):
+        at.after_epoch(speed(0.5), [nan, 0.2, 0.3, 0.3, nan])
+    assert error_left((nan, 0.6, nan, 0.8), 0.25) is None
+    assert error_left((nan, 0.6, nan, 0.8), 0.5) == pytest.approx(0.5)
+    assert upper_estimate([0.3] * 5, 10, [known] * ENOUGH) == upper_estimate(
+        [0.3, nan] * 2 + [0.3], 10, [known] * ENOUGH
+    )
+
+
 def test_siblings_have_no_curve_of_their_own() -> None:
     siblings = (trial(n, 0.92, 0.4, curve=FINISHED[0].evaluation.curve, sibling_of=1) for n in range(2, 9))
     gate(FINISHED[0], *siblings).after_epoch(speed(0.5), [0.1, 0.2, 0.3, 0.3, 0.3])
