@@ -92,8 +92,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_password_reaches_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = [f"outputs={tmp_path}", "study=s", "tracking.uri=http://me:hunter2@host:5000"]
     assert main(["--cfg", *words]) == 0
-    assert main(["--cfg", *words, "tracking.uri=ftp://me:hunter2@host", "--debug"]) == 2
-    assert main(["--cfg", *words, "tracking.uri=[http://me:hunter2@host", "--debug"]) == 2
+    assert main(["--cfg", *words[:2], "tracking.uri=ftp://me:hunter2@host", "--debug"]) == 2
+    assert main(["--cfg", *words[:2], "tracking.uri=[http://me:hunter2@host", "--debug"]) == 2
     said = "".join(capsys.readouterr())
     assert "hunter2" not in said
     assert "uri: http://me:***@host:5000\n" in said

@@ -196,7 +196,7 @@ def test_a_teacher_that_diverges_says_what_to_type_and_is_not_kept(name: str, di
     options = TeacherOptions(epochs=1, optimizer=name, learning_rate=1e30)
     with pytest.raises(ConfigError, match=r"^the teacher cannot be trained: .*: type teacher.learning_rate=1e\+29$"):
         load_teacher(small, options, tmp_path, 0, Hooks())
-    assert list(tmp_path.iterdir()) == []
+    assert not any((tmp_path / "teachers").iterdir())
 
 
 def sometimes(values: list[float]) -> Goal:
