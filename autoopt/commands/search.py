@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from autoopt.commands.conclude import read_outcome, tell, write_report
 from autoopt.commands.first import first_recipes
 from autoopt.commands.logs import log_to
 from autoopt.commands.stop import StopSignal
+from autoopt.commands.tracking import finish_tracker, start_tracker
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.errors import Interrupted
@@ -28,15 +30,15 @@ from autoopt.core.trial import Draft, Trial
 from autoopt.measurements import FACTS
 from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial
 from autoopt.report.live import Display
-from autoopt.report.page import note
 from autoopt.search.budget import EXHAUSTED
 from autoopt.search.loop import run_search
 from autoopt.search.samplers import make_sampler
 from autoopt.search.screening import Gate
 from autoopt.search.search import Search, Watch
-from autoopt.search.study import DATABASE, IDENTITY, check_same, lock_study, open_study
+from autoopt.search.study import DATABASE, check_same, lock_study, open_study
 from autoopt.tasks import Task
 from autoopt.tasks.checks import check_teacher
+from autoopt.tracking.tracker import Tracker
 from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint, needs_training
 
@@ -53,7 +55,7 @@ def run(settings: Settings, task: Task) -> int:
     """The search of a task that was loaded."""
     check(settings, task)
     space = narrow(settings, task)
-    with lock_study(settings.folder, settings.study), StopSignal() as stop:
+    with lock_study(settings.folder, settings.study), StopSignal() as stop, ExitStack() as closing:
         display = Display(settings.study, settings.kpis, settings.budget.hours, settings.budget.trials)
         quiet = QuietMachine()
         hooks = Hooks(should_stop=partial(_give_way, quiet, stop), on_epoch=display.on_epoch)
@@ -78,11 +80,13 @@ def run(settings: Settings, task: Task) -> int:
         if study.trials:
             there = sum(trial.state.is_finished() for trial in study.trials)
             display.say(f"going on after {there} trials that are there already")
+        tracker = start_tracker(settings, study, display.say)
+        if tracker is not None:
+            closing.callback(tracker.close)
         with quiet.working():
             bench = make_bench(settings, task, teacher, weights, quiet)
-        view = _open_view(settings, study, display)
         watch = Watch(
-            display.on_start, partial(_keep, bench, settings, work), partial(_on_end, settings, display, view)
+            display.on_start, partial(_keep, bench, settings, work), partial(_on_end, settings, display, tracker)
         )
         job = Search(
             study=study,
@@ -100,7 +104,7 @@ def run(settings: Settings, task: Task) -> int:
             stopped_by = run_search(job)
         if stopped_by != "interrupt":  # what it holds may serve the siblings that the stop has cost
             shutil.rmtree(work, ignore_errors=True)
-        _conclude(settings, study, bench, view)
+        _conclude(settings, study, bench, tracker)
         return stop.exit_code
 
 
@@ -110,21 +114,17 @@ def _give_way(quiet: QuietMachine, stop: StopSignal) -> bool:
     return bool(stop)
 
 
-def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any) -> None:
+def _conclude(settings: Settings, study: optuna.Study, bench: Bench, tracker: Tracker | None) -> None:
     """Champion, report, MLflow's last word, and what the terminal says."""
     front = read_outcome(settings, study, settings.kpis).standing.front
     if front:
         with bench.quiet.working():
             crown(settings.folder, study, front, bench, settings.kpis, settings.exam)
     outcome = read_outcome(settings, study, settings.kpis)
-    files = [*write_report(outcome), settings.folder / "config.yaml"]
+    files = write_report(outcome)
     hints = []
-    if view is not None:
-        champion = outcome.champion.number if outcome.champion else ""
-        tags = {"autoopt.stopped_by": outcome.stopped_by, "autoopt.champion": champion}
-        status = "KILLED" if outcome.stopped_by == "interrupt" else "FINISHED"
-        complete = view.finish(outcome.standing, note(outcome), files, tags, status)
-        hints = [f"review: {view.how_to_look}"] if complete else ["warning: MLflow lacks some trials: see search.log"]
+    if tracker is not None:
+        hints.append(finish_tracker(tracker, outcome, files))
     if outcome.stopped_by == EXHAUSTED:
         hints.append("the space is exhausted: every recipe that was proposed had been evaluated before")
     if outcome.stopped_by == "interrupt":
@@ -205,32 +205,13 @@ def _worth_keeping(standing: Standing) -> set[int]:
     return {trial.number for trial in standing.front} | ({miss.number} if miss else set())
 
 
-def _on_end(settings: Settings, display: Display, view: Any, trial: Trial, standing: Standing) -> None:
-    """Show the trial, write it to MLflow, remove the artifacts of what has left the front."""
+def _on_end(settings: Settings, display: Display, tracker: Tracker | None, trial: Trial, standing: Standing) -> None:
+    """Show the trial, tell the tracker, remove the artifacts of what has left the front."""
     display.on_end(trial, standing)
     log.info("trial %d %s %s: %s", trial.number, trial.state, trial.reason, trial.recipe.to_dict())
-    if view is not None:
-        view.add(trial, standing)
+    if tracker is not None:
+        tracker.update(standing)
     kept = {artifact.trial_folder(settings.folder, number) for number in _worth_keeping(standing)}
     for folder in (settings.folder / "trials").iterdir() if (settings.folder / "trials").is_dir() else ():
         if folder not in kept:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _open_view(settings: Settings, study: optuna.Study, display: Display) -> Any:
-    """The MLflow view, or None where it is turned off or in trouble: the search goes on without."""
-    if settings.tracker == "none":
-        return None
-    from autoopt.tracking.store import default_uri  # MLflow costs two seconds to import: only where it is used
-    from autoopt.tracking.view import TROUBLE, View
-
-    uri = settings.tracking_uri or default_uri(settings.outputs)
-    folder_of = partial(artifact.trial_folder, settings.folder)
-    try:
-        return View.open(
-            uri, settings.outputs, settings.task, settings.study, study.user_attrs[IDENTITY], settings.kpis, folder_of
-        )
-    except TROUBLE as error:
-        log.warning("MLflow is not reachable (%s)", error)
-        display.say("warning: MLflow is not reachable, the study keeps everything; why is in search.log")
-        return None

@@ -70,6 +70,8 @@ class Trial:
     ended_at_s: float = 0.0
     """Search seconds since the study began, at the trial's end."""
     sibling_of: int | None = None
+    ended_unix_s: float = 0.0
+    """Its end on the wall clock, in seconds since 1970; in the record, so that who reads it later reads the same."""
 
     @property
     def measurements(self) -> Measurements:

@@ -1,6 +1,7 @@
 """The loop: propose, evaluate, tell, until the budget is spent."""
 
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -191,7 +192,9 @@ class Run:
             bug = f"a bug: {type(draft.error).__name__}: {draft.error}"
             state, reason = FAILED, trial_failure(draft.error) or bug
             trace = "".join(traceback.format_exception(draft.error))
-        return Trial(number, state, draft.recipe, draft.evaluation(), reason, trace, ended_at_s, sibling_of)
+        return Trial(
+            number, state, draft.recipe, draft.evaluation(), reason, trace, ended_at_s, sibling_of, time.time()
+        )
 
     def _add(self, number: int, draft: Draft, sibling_of: int | None) -> None:
         """A trial that the sampler did not ask for. Nobody else adds to the study, so that its number is known."""
