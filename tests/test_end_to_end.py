@@ -183,9 +183,12 @@ def test_a_study_without_a_feasible_trial_ends_with_the_nearest_miss(tmp_path: P
 @pytest.mark.slow
 def test_an_mlflow_that_is_down_stops_nothing(tmp_path: Path) -> None:
     words = ["search", *COMMON, "space=quantize_only", "budget.trials=3", "tracking.uri=http://127.0.0.1:9"]
-    document, _, err = run(tmp_path, *words)
+    document, out, err = run(tmp_path, *words)
     assert document["complete"] == 3
     assert "MLflow is not reachable, the study keeps everything" in err
+    assert f"warning: MLflow lacks {document['trials']} trials: type autoopt sync study=e2e when it is back" in out
+    document, _, _ = run(tmp_path, "sync", "study=e2e", f"tracking.uri={default_uri(tmp_path / 'outputs')}")
+    assert document["written"] == document["trials"] >= 3
 
 
 def kept_exams(cwd: Path) -> dict[str, Any]:

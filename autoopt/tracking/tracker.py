@@ -91,7 +91,8 @@ class Tracker:
         return until - time.monotonic()
 
     def _lacking(self, now: Standing) -> str:
-        lacking = sum(trial.number not in self._whole for trial in now.trials)
+        whole = view.whole if (view := self._view) else self._whole
+        lacking = sum(trial.number not in whole for trial in now.trials)
         return f"{lacking} trial{'s' if lacking > 1 else ''}" if lacking else "the note and the report"
 
     def _live(self) -> None:
@@ -174,7 +175,7 @@ class Tracker:
             self._say(f"MLflow is back: it has all {trials} trials")
 
     def _beat(self, seconds: float, *, answered: bool = True) -> None:
-        """Between two steps of writing, the next of which may take so many seconds. Raises Closed."""
+        """Before a call, which may take so many seconds where all is well. Raises Closed."""
         end = time.monotonic() + LONGEST_TAKEN_S
         while self._is_taken() and not self._word and not self._closed and time.monotonic() < end:
             time.sleep(POLL_S)

@@ -22,16 +22,17 @@ TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 REFUSED = ErrorCode.Name(INVALID_PARAMETER_VALUE)
 METRICS_A_CALL = 900  # a server takes 1000
 
-CALL_S, LONG_S = 5.0, 60.0
+CALL_S, LONG_S = 2.0, 60.0
+SMALL_BYTES = 1_000_000
 Pace = Callable[[float], None]
-"""Told before each step how many seconds it may well take where all is well."""
+"""Told before each call how many seconds it may take where all is well."""
 
 
 class View:
     """The study's runs. What a call that failed has left is known to MLflow alone: after one, open another view."""
 
     def __init__(self, client: MlflowClient, experiment_id: str, target: Target, pace: Pace) -> None:
-        self._client, self._experiment_id, self._target, self._pace = client, experiment_id, target, pace
+        self._mlflow, self._experiment_id, self._target, self._pace = client, experiment_id, target, pace
         self._file = file_identity(target.uri)
         self._parent: str | None = None
         self.how_to_look = how_to_look(target.uri, experiment_id)
@@ -49,8 +50,7 @@ class View:
 
     def refresh(self) -> None:
         """Read again what is there; of a run that is there twice the younger or unfinished one is removed."""
-        self._pace(CALL_S)
-        parents, children = find_runs(self._client, self._experiment_id, self._target.identity)
+        parents, children = self._find()
         self._parent = parents[0].info.run_id if parents else None
         self._parent_status = parents[0].info.status if parents else "RUNNING"
         self._runs = {number: same[0].info.run_id for number, same in children.items()}
@@ -61,7 +61,7 @@ class View:
 
     def clear(self) -> None:
         """Remove all runs of the study."""
-        parents, children = find_runs(self._client, self._experiment_id, self._target.identity)
+        parents, children = self._find()
         self._remove([*(run for same in children.values() for run in same), *parents])
         self.refresh()
 
@@ -77,7 +77,7 @@ class View:
             self._conclude(now, word)
             self._check_file()
         elif self._parent_status != "RUNNING":  # it is searched on
-            self._client.update_run(self._parent_id(now), status="RUNNING")
+            self._call().update_run(self._parent_id(now), status="RUNNING")
             self._parent_status = "RUNNING"
 
     def missing(self, now: Standing) -> list[int]:
@@ -87,6 +87,15 @@ class View:
     def _check_file(self) -> None:
         if file_identity(self._target.uri) != self._file:
             raise FileNotFoundError(f"{self._target.uri} was removed or replaced")
+
+    def _call(self) -> MlflowClient:
+        """For one call."""
+        self._pace(CALL_S)
+        return self._mlflow
+
+    def _find(self) -> tuple[list[Run], dict[int, list[Run]]]:
+        self._pace(LONG_S)  # a thousand runs take seconds
+        return find_runs(self._mlflow, self._experiment_id, self._target.identity)
 
     def _bring_up(self, now: Standing) -> None:
         parent_id = self._parent_id(now)
@@ -106,11 +115,10 @@ class View:
 
     def _parent_id(self, now: Standing) -> str:
         if self._parent is None:
-            self._pace(CALL_S)
             began = min((span_ms(trial)[0] for trial in now.trials), default=int(time.time() * 1000))
             tags = {STUDY: self._target.study, IDENTITY: self._target.identity}
             name = self._target.study
-            run = self._client.create_run(self._experiment_id, start_time=began, tags=tags, run_name=name)
+            run = self._call().create_run(self._experiment_id, start_time=began, tags=tags, run_name=name)
             self._parent = run.info.run_id
         return self._parent
 
@@ -118,18 +126,17 @@ class View:
         number = trial.number
         if number in self.whole:
             return
-        self._pace(CALL_S)
         began, ended = span_ms(trial)
         if number not in self._runs:  # else it was begun before a hiccup or a kill, and is finished now
             tags = {PARENT: parent_id, IDENTITY: self._target.identity, **own_tags(trial)}
-            run = self._client.create_run(self._experiment_id, start_time=began, tags=tags, run_name=run_name(trial))
+            run = self._call().create_run(self._experiment_id, start_time=began, tags=tags, run_name=run_name(trial))
             self._runs[number], self._tags[number] = run.info.run_id, tags
         run_id = self._runs[number]
         params = [Param(name, str(value)) for name, value in trial.recipe.to_dict().items()]
-        self._client.log_batch(run_id, metrics=metrics(trial, self._target.kpis), params=params)
-        self._client.log_text(run_id, trial.recipe.to_yaml(), "recipe.yaml")
+        self._call().log_batch(run_id, metrics=metrics(trial, self._target.kpis), params=params)
+        self._call().log_text(run_id, trial.recipe.to_yaml(), "recipe.yaml")
         self._log_file(run_id, self._target.artifacts(number) / "card.json")
-        self._client.set_terminated(run_id, STATUS[trial.state], end_time=ended)
+        self._call().set_terminated(run_id, STATUS[trial.state], end_time=ended)
         self.whole.add(number)
         self.written.add(number)
 
@@ -138,22 +145,19 @@ class View:
         run_id, known = self._runs[number], self._tags[number]
         changed = {key: value for key, value in tags.items() if known.get(key) != value}
         if changed:
-            self._pace(CALL_S)
             there = {key: value for key, value in changed.items() if value is not None}
-            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in there.items()])
+            self._call().log_batch(run_id, tags=[RunTag(key, value) for key, value in there.items()])
             for key in changed.keys() - there.keys():
-                self._client.delete_tag(run_id, key)
+                self._call().delete_tag(run_id, key)
             self._tags[number] = {key: value for key, value in {**known, **tags}.items() if value is not None}
 
     def _note_progress(self, now: Standing, parent_id: str) -> None:
         if self._steps is None:
-            self._pace(CALL_S)
-            histories = [self._client.get_metric_history(parent_id, name) for name in PROGRESS]
+            histories = [self._call().get_metric_history(parent_id, name) for name in PROGRESS]
             self._steps = set.intersection(*({point.step for point in history} for history in histories))
         points = [point for step in progress(now.trials, self._target.kpis, self._steps) for point in step]
         for first in range(0, len(points), METRICS_A_CALL):
-            self._pace(CALL_S)
-            self._client.log_batch(parent_id, metrics=points[first : first + METRICS_A_CALL])
+            self._call().log_batch(parent_id, metrics=points[first : first + METRICS_A_CALL])
         self._steps |= {trial.number for trial in now.trials}
 
     def _conclude(self, now: Standing, word: LastWord) -> None:
@@ -164,29 +168,29 @@ class View:
         parent_id = self._parent_id(now)
         for file in word.files:
             self._log_file(parent_id, file)
-        self._pace(CALL_S)
         tags = {**{key: str(value) for key, value in word.facts.items()}, "mlflow.note.content": word.note[:8000]}
-        self._client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self._call().log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
         ended = max((span_ms(trial)[1] for trial in now.trials), default=int(time.time() * 1000))
-        self._client.set_terminated(parent_id, word.status, end_time=ended)
+        self._call().set_terminated(parent_id, word.status, end_time=ended)
 
     def _log_file(self, run_id: str, path: Path) -> None:
         """A model that is there is not sent again: it never changes, and may be big."""
-        if not path.is_file():
-            return
-        self._pace(LONG_S)
-        if path.suffix == ".onnx":
-            there = {item.path: item.file_size for item in self._client.list_artifacts(run_id)}
-            if there.get(path.name) == path.stat().st_size:
-                return
         try:
-            self._client.log_artifact(run_id, str(path))
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return
+        if path.suffix == ".onnx":
+            there = {item.path: item.file_size for item in self._call().list_artifacts(run_id)}
+            if there.get(path.name) == size:
+                return
+        self._pace(CALL_S if size < SMALL_BYTES else LONG_S)
+        try:
+            self._mlflow.log_artifact(run_id, str(path))
         except TROUBLE:
             if path.is_file():  # else the search has removed it meanwhile: it left the front
                 raise
 
     def _remove(self, runs: list[Run]) -> None:
         for run in runs:
-            self._pace(CALL_S)
-            self._client.delete_run(run.info.run_id)
+            self._call().delete_run(run.info.run_id)
             self.removed += 1

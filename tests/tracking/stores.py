@@ -76,7 +76,8 @@ def client_of(outputs: Path) -> MlflowClient:
 
 def runs(outputs: Path, query: str = "") -> list[Run]:
     client = client_of(outputs)
-    return list(client.search_runs([client.get_experiment_by_name("toy").experiment_id], query))
+    experiment = client.get_experiment_by_name("toy")
+    return list(client.search_runs([experiment.experiment_id], query)) if experiment else []
 
 
 def children(outputs: Path, identity: str = "some-id") -> dict[int, Run]:
