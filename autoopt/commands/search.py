@@ -85,6 +85,8 @@ def run(settings: Settings, task: Task) -> int:
             closing.callback(tracker.close)
         with quiet.working():
             bench = make_bench(settings, task, teacher, weights, quiet)
+        if tracker is not None:
+            tracker.wait_until_warm()
         watch = Watch(
             display.on_start, partial(_keep, bench, settings, work), partial(_on_end, settings, display, tracker)
         )

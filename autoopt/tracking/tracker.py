@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from autoopt.core.errors import one_line
 from autoopt.core.standing import Standing
-from autoopt.tracking.store import without_password
+from autoopt.tracking.store import database, open_client, without_password
 from autoopt.tracking.target import LastWord, Target
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_S, LAST_RETRY_S = 5.0, 120.0
 CHECK_S = 180.0  # from one look at what MLflow holds to the next: runs may have been deleted there
 LAST_WORD_S, LAST_WORD_RETRY_S, LONGEST_LAST_WORD_S = 1.0, 0.25, 60.0
+OPENING_S = 60.0  # a new SQLite file takes ten seconds
+ANSWER_S = 2.0  # of a server's first answer
 LONGEST_TAKEN_S = 120.0  # that a write is held back because somebody measures
 POLL_S = 0.05
 
@@ -57,9 +59,16 @@ class Tracker:
         self._whole: frozenset[int] = frozenset()
         self._failures, self._next_at = 0, 0.0
         self._told, self._concluded, self._closed = True, False, False
-        self._patience_until = 0.0
+        self._patience_until = time.monotonic() + OPENING_S
+        self._warm = threading.Event()
         self._thread = threading.Thread(target=self._live, name="tracker", daemon=True)
         self._thread.start()
+
+    def wait_until_warm(self, longest_s: float = OPENING_S) -> None:
+        """Importing mlflow and making a new local store work this process for seconds, whatever state MLflow is in: a
+        measurement must not share them.
+        """
+        self._warm.wait(longest_s)
 
     def update(self, now: Standing) -> None:
         """Something has changed. Returns at once."""
@@ -97,6 +106,7 @@ class Tracker:
 
     def _live(self) -> None:
         try:
+            self._warm_up()
             self._take_lock()
             while self._wait():
                 self._attempt()
@@ -106,6 +116,18 @@ class Tracker:
             log.exception("the view is not written any more: autoopt sync writes the rest")
         finally:
             self._lock.release()
+
+    def _warm_up(self) -> None:
+        try:
+            import autoopt.tracking.view  # noqa: F401  mlflow costs two seconds to import
+
+            file = database(self._target.uri)
+            if file and not file.is_file():
+                open_client(self._target.uri)
+        except Exception as error:  # the first attempt meets it again
+            log.info("no warm start of MLflow: %s", without_password(one_line(error)))
+        finally:
+            self._warm.set()
 
     def _take_lock(self) -> None:
         """`autoopt sync` may be at work: then this waits for it."""
@@ -143,8 +165,8 @@ class Tracker:
             self._note_success(len(now.trials), word)
 
     def _open(self) -> "View":
-        self._beat(60.0, answered=False)
-        from autoopt.tracking.view import View  # mlflow costs two seconds to import
+        self._beat(OPENING_S if database(self._target.uri) else ANSWER_S, answered=False)
+        from autoopt.tracking.view import View
 
         view = View.open(self._target, self._beat)
         self.how_to_look = view.how_to_look

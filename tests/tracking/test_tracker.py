@@ -103,6 +103,15 @@ def test_it_writes_what_a_view_writes(
     assert ours == theirs
 
 
+@pytest.mark.slow
+def test_a_new_store_is_made_before_anything_is_measured(tmp_path: Path, trials: list[Trial]) -> None:
+    tracker = Tracker(target(tmp_path), writer_lock(tmp_path), stand([]))
+    tracker.wait_until_warm()
+    assert (tmp_path / "mlflow.db").is_file()
+    assert took(tracker.wait_until_warm)[0] < A_MOMENT_S
+    assert tracker.finish(stand(trials), last_word(tmp_path)) == ""
+
+
 def test_nobody_waits_for_an_mlflow_that_hangs(
     outputs: Path, trials: list[Trial], start: Callable[..., Tracker], hanging: threading.Event
 ) -> None:

@@ -17,6 +17,7 @@ from tests.search.table import KPIS, begin, make_search
 from tests.tracking.stores import (
     children,
     client_of,
+    content,
     copy_store,
     last_word,
     open_view,
@@ -138,6 +139,15 @@ def test_the_parent_has_note_report_and_progress(searched: tuple[Path, list[Tria
     history = client.get_metric_history(top.info.run_id, "trials")
     assert [point.value for point in history] == list(range(1, len(trials) + 1))
     assert Path(outputs / "mlartifacts" / "toy").is_dir()
+
+
+def test_what_the_search_shows_is_what_its_study_says(
+    searched: tuple[Path, list[Trial], Standing], outputs: Path
+) -> None:
+    """It is told of trials as they end, not as they are read from the record later."""
+    watched, _, now = searched
+    open_view(outputs).sync(now, last_word(outputs))
+    assert content(outputs) == content(watched)
 
 
 def test_another_view_writes_nothing_twice(searched: tuple[Path, list[Trial], Standing]) -> None:
