@@ -5,6 +5,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -22,8 +23,7 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_S, LAST_RETRY_S = 5.0, 120.0
 CHECK_S = 180.0  # from one look at what MLflow holds to the next: runs may have been deleted there
 LAST_WORD_S, LAST_WORD_RETRY_S, LONGEST_LAST_WORD_S = 1.0, 0.25, 60.0
-OPENING_S = 60.0  # a new SQLite file takes ten seconds
-ANSWER_S = 2.0  # of a server's first answer
+OPENING_S, ANSWER_S = 60.0, 2.0  # a new SQLite file takes ten seconds; a server's first answer
 LONGEST_TAKEN_S = 120.0  # that a write is held back because somebody measures
 POLL_S = 0.05
 
@@ -33,8 +33,7 @@ class Closed(Exception):
 
 
 class Tracker:
-    """Brings MLflow to the newest standing that it was told. It holds no queue: what an outage kept out is found by
-    comparing, so it needs no memory of it.
+    """Brings MLflow to the newest standing that it was told; no queue: what an outage kept out is found by comparing.
 
     `lock` is held while it lives: one writer a study. `say` gets a line where trouble begins and where it ends, from
     the thread. `is_taken` says whether somebody measures: nothing is written meanwhile.
@@ -59,10 +58,8 @@ class Tracker:
         self._whole: frozenset[int] = frozenset()
         self._failures, self._next_at = 0, 0.0
         self._told, self._concluded, self._closed = True, False, False
-        self._patience_until = time.monotonic() + OPENING_S
-        self._warm = threading.Event()
-        self._thread = threading.Thread(target=self._live, name="tracker", daemon=True)
-        self._thread.start()
+        self._warm, self._patience_until = threading.Event(), time.monotonic() + OPENING_S
+        threading.Thread(target=self._live, name="tracker", daemon=True).start()
 
     def wait_until_warm(self, longest_s: float = OPENING_S) -> None:
         """Importing mlflow and making a new local store work this process for seconds, whatever state MLflow is in: a
@@ -84,8 +81,8 @@ class Tracker:
         with self._changed:
             self._now, self._word, self._told, self._next_at = now, word, True, began
             self._changed.notify_all()
-            while not self._concluded and (left := self._patience(began)) > 0:
-                self._changed.wait(min(left, POLL_S))
+            while not self._concluded and time.monotonic() < self._patient_until(began):
+                self._changed.wait(POLL_S)
         self.close()
         return "" if self._concluded else self._lacking(now)
 
@@ -95,13 +92,12 @@ class Tracker:
             self._closed = True
             self._changed.notify_all()
 
-    def _patience(self, began: float) -> float:
-        until = min(max(began + LAST_WORD_S, self._patience_until), began + LONGEST_LAST_WORD_S)
-        return until - time.monotonic()
+    def _patient_until(self, began: float) -> float:
+        return min(max(began + LAST_WORD_S, self._patience_until), began + LONGEST_LAST_WORD_S)
 
     def _lacking(self, now: Standing) -> str:
-        whole = view.whole if (view := self._view) else self._whole
-        lacking = sum(trial.number not in whole for trial in now.trials)
+        view = self._view
+        lacking = sum(trial.number not in (view.whole if view else self._whole) for trial in now.trials)
         return f"{lacking} trial{'s' if lacking > 1 else ''}" if lacking else "the note and the report"
 
     def _live(self) -> None:
@@ -132,12 +128,11 @@ class Tracker:
     def _take_lock(self) -> None:
         """`autoopt sync` may be at work: then this waits for it."""
         while True:
-            try:
+            if self._closed:
+                raise Closed
+            with suppress(Timeout):
                 self._lock.acquire(timeout=POLL_S)
                 return
-            except Timeout:
-                if self._closed:
-                    raise Closed from None
 
     def _wait(self) -> bool:
         """Until there is something to do; False once it is closed."""
@@ -186,14 +181,12 @@ class Tracker:
             self._say("warning: MLflow is not reachable, the study keeps everything; why is in search.log")
 
     def _note_success(self, trials: int, word: LastWord | None) -> None:
-        was_down = self._failures > 0
         with self._changed:
             self._whole = frozenset(self._view.whole) if self._view else self._whole
-            self._failures, self._next_at = 0, time.monotonic() + CHECK_S
+            was_down, self._failures, self._next_at = self._failures > 0, 0, time.monotonic() + CHECK_S
             self._concluded = word is not None
             self._changed.notify_all()
         if was_down:
-            log.info("MLflow is back: it has all %d trials", trials)
             self._say(f"MLflow is back: it has all {trials} trials")
 
     def _beat(self, seconds: float, *, answered: bool = True) -> None:

@@ -179,6 +179,16 @@ def test_what_mlflow_refuses_keeps_no_other_trial_out(
     assert view.missing(stand(trials)) == [1]
 
 
+def test_a_study_that_is_searched_on_is_running_again(outputs: Path, trials: list[Trial]) -> None:
+    write(outputs, "some-id", trials[:2])
+    assert parent(outputs).info.status == "FINISHED"
+    view = open_view(outputs)
+    view.sync(stand(trials[:2]))
+    assert parent(outputs).info.status == "RUNNING"
+    view.sync(stand(trials), last_word(outputs))
+    assert parent(outputs).info.status == "FINISHED"
+
+
 def test_a_users_note_on_a_trial_stays(outputs: Path, trials: list[Trial]) -> None:
     write(outputs, "some-id", trials)
     run_id = children(outputs)[1].info.run_id
