@@ -23,6 +23,7 @@ usage: autoopt [VERB] [KEY=VALUE ...] [--debug]
 verbs:
   search   search, score, log and export (the default verb); the same command again resumes
   report   the study as it stands: table, report.html and one JSON document; also while it is searched
+  sync     write what MLflow lacks of a study after an outage, nothing twice; --rebuild removes its runs first
   doctor   check this machine, the packages, the configuration and one tiny trial
 
 keys, each with what it is now (all of them: autoopt --cfg):
@@ -51,14 +52,15 @@ examples:
   mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///outputs/mlflow.db
 
 options:
+  --rebuild  sync: remove the study's runs from MLflow and write all of them anew
   --cfg      print the resolved configuration and exit
   --debug    show the trace of an error
   --version  print the version and exit
   --help     print this and exit
 """
 
-VERBS = ("search", "report", "doctor")
-FLAGS = ("--help", "-h", "--version", "--cfg", "--debug")
+VERBS = ("search", "report", "sync", "doctor")
+FLAGS = ("--help", "-h", "--version", "--cfg", "--debug", "--rebuild")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -81,7 +83,9 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError("a '=' stands alone: type KEY=VALUE without spaces around '='")
         verb = words.pop(0) if words and "=" not in words[0] and not words[0].startswith(("~", "+")) else "search"
         lookup(dict.fromkeys(VERBS), verb, "verb")
-        return _run(verb, words, show_config="--cfg" in flags)
+        if "--rebuild" in flags and verb != "sync":
+            raise ConfigError(f"--rebuild belongs to sync, not to {verb}: type autoopt sync --rebuild study=NAME")
+        return _run(verb, words, show_config="--cfg" in flags, rebuild="--rebuild" in flags)
     except AutooptError as error:
         if debug:
             _print_trace(type(error), error, error.__traceback__)
@@ -103,7 +107,7 @@ def _print_trace(kind: type[BaseException], error: BaseException, trace: Traceba
     print(masked("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
-def _run(verb: str, overrides: Sequence[str], *, show_config: bool) -> int:
+def _run(verb: str, overrides: Sequence[str], *, show_config: bool, rebuild: bool) -> int:
     # Read by OpenMP when torch is imported. Its default, spinning, costs 17x where two processes share the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from autoopt.compose import compose_config
@@ -120,6 +124,10 @@ def _run(verb: str, overrides: Sequence[str], *, show_config: bool) -> int:
         from autoopt.commands.report import report
 
         return report(settings)
+    if verb == "sync":
+        from autoopt.commands.sync import sync
+
+        return sync(settings, rebuild=rebuild)
     if verb == "doctor":
         from autoopt.commands.doctor import doctor
 

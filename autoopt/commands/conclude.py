@@ -3,15 +3,18 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from optuna import Study
 from rich.console import Console
 
 from autoopt.champion.exam import taken_exams
 from autoopt.config import Settings
+from autoopt.config_sections import read_exam
 from autoopt.core import artifact
-from autoopt.core.kpi import Kpi
+from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.standing import standing
 from autoopt.measurements import FACTS
 from autoopt.report.document import document
@@ -22,6 +25,7 @@ from autoopt.report.table import table
 from autoopt.report.words import slower_line, time_line, verdict
 from autoopt.search.record import read_trials
 from autoopt.search.session import last_ended
+from autoopt.search.study import CONFIGURATION
 
 PIPE_WIDTH = 140
 
@@ -41,6 +45,13 @@ def read_outcome(settings: Settings, study: Study, kpis: tuple[Kpi, ...]) -> Out
         seconds=ended.searched_s,
         between_trials=ended.seconds,
     )
+
+
+def read_as_searched(settings: Settings, study: Study) -> tuple[Outcome, dict[str, Any]]:
+    """The study as it stands under its own configuration, whatever today's defaults are; and that configuration."""
+    saved = study.user_attrs[CONFIGURATION]
+    settings = replace(settings, exam=read_exam(saved["exam"]))
+    return read_outcome(settings, study, parse_kpis(saved["kpis"], FACTS)), saved
 
 
 def write_report(outcome: Outcome) -> list[Path]:

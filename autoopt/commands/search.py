@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from autoopt.commands.keeper import Keeper
 from autoopt.commands.logs import log_to
 from autoopt.commands.saved import CONFIG, read_saved, saved_text
 from autoopt.commands.stop import StopSignal
+from autoopt.commands.tracking import finish_tracker, start_tracker
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.errors import Interrupted
@@ -30,7 +31,6 @@ from autoopt.core.standing import Standing
 from autoopt.core.trial import Trial
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
-from autoopt.report.page import note
 from autoopt.search.backup import DATABASE
 from autoopt.search.budget import EXHAUSTED
 from autoopt.search.crew import Here
@@ -38,10 +38,11 @@ from autoopt.search.limits import Limits
 from autoopt.search.loop import run_search
 from autoopt.search.samplers import make_sampler
 from autoopt.search.search import Search, Watch
-from autoopt.search.study import FINGERPRINT, IDENTITY, check_same, lock_study, open_study
+from autoopt.search.study import CONFIGURATION, FINGERPRINT, check_same, lock_study, open_study
 from autoopt.search.workers import Workers
 from autoopt.tasks import Task
 from autoopt.tasks.checks import check_teacher
+from autoopt.tracking.tracker import Tracker
 from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint, needs_training
 
@@ -63,7 +64,8 @@ def run(settings: Settings, task: Task) -> int:
     if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights
         check_given_teacher(settings, task)
     display = Display(settings.study, settings.kpis, settings.budget.hours, settings.budget.trials)
-    with lock_study(settings.folder, settings.study), StopSignal() as stop, _workers(settings) as workers:
+    with lock_study(settings.folder, settings.study), StopSignal() as stop, ExitStack() as closing:
+        workers = closing.enter_context(_workers(settings))
         display.say(f"study {settings.study} in {settings.folder}")
         try:
             with stop.abandoned_after(0):
@@ -74,7 +76,10 @@ def run(settings: Settings, task: Task) -> int:
         except Interrupted:
             display.say("stopped before the search began: the same command begins anew")
             return stop.exit_code
-        view = _open_view(settings, study, display)
+        tracker = start_tracker(settings, study, display.say)
+        if tracker is not None:
+            closing.callback(tracker.close)
+            tracker.wait_until_warm()
         keeper = Keeper(bench, settings)
         job = Search(
             study=study,
@@ -85,7 +90,7 @@ def run(settings: Settings, task: Task) -> int:
             first=first_recipes(space) if settings.rules.warm_start else (),
             rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),
             limits=_limits(settings),
-            watch=_watch(display, keeper, view),
+            watch=_watch(display, keeper, tracker),
             should_stop=lambda: bool(stop),
             has_room=keeper.has_room,
             at_work=bench.quiet.working,
@@ -98,7 +103,7 @@ def run(settings: Settings, task: Task) -> int:
             workers.close()
         if stopped_by != "interrupt":  # what it holds may serve the siblings that the stop has cost
             shutil.rmtree(keeper.work, ignore_errors=True)
-        _conclude(settings, study, bench, view, stop)
+        _conclude(settings, study, bench, tracker, stop)
         keeper.back_up()
         return stop.exit_code
 
@@ -125,6 +130,7 @@ def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display)
         identity = fingerprint(settings, task, weights)
         study = open_study(settings.folder, settings.study, settings.kpis, identity, on_mend=display.say)
         study.sampler = make_sampler(settings.sampler, settings.seed + len(study.trials), settings.sampler_options)
+        study.set_user_attr(CONFIGURATION, masked_values(settings.raw))
         artifact.write_atomically(settings.folder / CONFIG, saved_text(settings.raw))
         if study.trials:
             there = sum(trial.state.is_finished() for trial in study.trials)
@@ -138,7 +144,7 @@ def _limits(settings: Settings) -> Limits:
     return settings.limits if settings.limits.trial_gb else replace(settings.limits, trial_gb=share)
 
 
-def _watch(display: Display, keeper: Keeper, view: Any) -> Watch:
+def _watch(display: Display, keeper: Keeper, tracker: Tracker | None) -> Watch:
     def on_start(number: int, recipe: Recipe) -> None:
         display.on_start(number, recipe)
         keeper.on_start(number, recipe)
@@ -146,8 +152,8 @@ def _watch(display: Display, keeper: Keeper, view: Any) -> Watch:
     def on_end(trial: Trial, standing: Standing) -> None:
         log.info("trial%s", display.on_end(trial, standing))
         keeper.on_end()
-        if view is not None:
-            view.add(trial, standing)
+        if tracker is not None:
+            tracker.update(standing)
         keeper.make_room(standing)
 
     def on_free(number: int) -> None:
@@ -167,7 +173,7 @@ def _give_way(quiet: QuietMachine, stop: StopSignal) -> bool:
     return bool(stop)
 
 
-def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any, stop: StopSignal) -> None:
+def _conclude(settings: Settings, study: optuna.Study, bench: Bench, tracker: Tracker | None, stop: StopSignal) -> None:
     """Champion, report, MLflow's last word, and what the terminal says."""
     front = read_outcome(settings, study, settings.kpis).standing.front
     if front:
@@ -177,14 +183,10 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, view: Any, 
         except Interrupted:
             log.warning("limits.grace_s=%g were over before the final exam: it waits", settings.limits.grace_s)
     outcome = read_outcome(settings, study, settings.kpis)
-    files = [*write_report(outcome), settings.folder / "config.yaml"]
+    files = write_report(outcome)
     hints = []
-    if view is not None:
-        champion = outcome.champion.number if outcome.champion else ""
-        tags = {"autoopt.stopped_by": outcome.stopped_by, "autoopt.champion": champion}
-        status = "KILLED" if outcome.stopped_by == "interrupt" else "FINISHED"
-        complete = view.finish(outcome.standing, note(outcome), files, tags, status)
-        hints = [f"review: {view.how_to_look}"] if complete else ["warning: MLflow lacks some trials: see search.log"]
+    if tracker is not None:
+        hints.append(finish_tracker(tracker, outcome, files))
     if outcome.stopped_by == EXHAUSTED:
         hints.append("the space is exhausted: every recipe that was proposed had been evaluated before")
     if outcome.stopped_by == "interrupt":
@@ -217,22 +219,3 @@ def fingerprint(settings: Settings, task: Task, teacher: str) -> dict[str, Any]:
         "teacher": {"weights": teacher},
         "runtime": {key: settings.raw["runtime"][key] for key in ("name", "threads")},
     }
-
-
-def _open_view(settings: Settings, study: optuna.Study, display: Display) -> Any:
-    """The MLflow view, or None where it is turned off or in trouble: the search goes on without."""
-    if settings.tracker == "none":
-        return None
-    from autoopt.tracking.store import default_uri  # MLflow costs two seconds to import: only where it is used
-    from autoopt.tracking.view import TROUBLE, View
-
-    uri = settings.tracking_uri or default_uri(settings.outputs)
-    folder_of = partial(artifact.trial_folder, settings.folder)
-    try:
-        return View.open(
-            uri, settings.outputs, settings.task, settings.study, study.user_attrs[IDENTITY], settings.kpis, folder_of
-        )
-    except TROUBLE as error:
-        log.warning("MLflow is not reachable (%s)", error)
-        display.say("warning: MLflow is not reachable, the study keeps everything; why is in search.log")
-        return None

@@ -23,6 +23,7 @@ class QuietMachine:
     def __init__(self, folder: Path | None = None) -> None:
         folder = folder or Path(tempfile.gettempdir()) / f"autoopt-{os.getuid()}"
         self._turn, self._room = _open(folder / "turn.lock"), _open(folder / "room.lock")
+        self._look = _open(folder / "turn.lock")
         self._working = False
         self._given_up: set[int | None] = set()
 
@@ -57,6 +58,15 @@ class QuietMachine:
             _unlock(self._turn)
             if was_working:
                 self._enter()
+
+    def is_taken(self) -> bool:
+        """Whether a process measures or wants to, this one included: for a thread that stays out of its way, and takes
+        no part itself, so that nobody waits for it.
+        """
+        free = _try(self._look, exclusive=False)
+        if free:
+            _unlock(self._look)
+        return not free
 
     def _enter(self) -> None:
         self._wait(self._turn, exclusive=False)

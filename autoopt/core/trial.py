@@ -75,6 +75,8 @@ class Trial:
     sibling_of: int | None = None
     again: bool = False
     """It failed by what came from outside, and its recipe is asked again: it says nothing about the recipe."""
+    ended_unix_s: float = 0.0
+    """Its end on the wall clock, in seconds since 1970; in the record, so that who reads it later reads the same."""
 
     @property
     def killed_worker(self) -> bool:

@@ -94,7 +94,16 @@ class Ledger:
         evaluation = replace(ended.evaluation, seconds=seconds)
         ended_at_s = self.session.searched_s
         return Trial(
-            number, ended.state, ended.recipe, evaluation, ended.reason, ended.trace, ended_at_s, sibling_of, again
+            number,
+            ended.state,
+            ended.recipe,
+            evaluation,
+            ended.reason,
+            ended.trace,
+            ended_at_s,
+            sibling_of,
+            again,
+            time.time(),
         )
 
     def _record(self, trial: Trial, write: Callable[[], None]) -> Trial:

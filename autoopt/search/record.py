@@ -30,6 +30,7 @@ def to_record(trial: Trial) -> dict[str, Any]:
         "ended_at_s": trial.ended_at_s,
         "sibling_of": trial.sibling_of,
         "again": trial.again,
+        "ended_unix_s": trial.ended_unix_s,
     }
 
 
@@ -55,7 +56,13 @@ def from_frozen(frozen: FrozenTrial) -> Trial | None:
         ended_at_s=record["ended_at_s"],
         sibling_of=record["sibling_of"],
         again=record.get("again", False),
+        ended_unix_s=record.get("ended_unix_s") or _closed_unix_s(frozen),
     )
+
+
+def _closed_unix_s(frozen: FrozenTrial) -> float:
+    """When Optuna closed it: of a trial that a kill left running, its own record does not know its end."""
+    return frozen.datetime_complete.timestamp() if frozen.datetime_complete else 0.0
 
 
 def read_trials(study: Study) -> list[Trial]:

@@ -21,6 +21,8 @@ from autoopt.search.backup import DATABASE, mend
 from autoopt.search.queue import queue_orphans
 
 FINGERPRINT = "autoopt_fingerprint"
+CONFIGURATION = "autoopt_config"
+"""As resolved at the start of the last session, without passwords."""
 IDENTITY = "autoopt_id"
 """A random id: two studies of one name, begun on two machines or one after the other, are not the same study."""
 
@@ -79,9 +81,9 @@ def load_study(folder: Path, name: str) -> optuna.Study:
     try:
         storage = open_storage(folder)
         inside = _name_inside(storage)
-        if inside is None or not (folder / "config.yaml").is_file():
+        study = optuna.load_study(study_name=inside, storage=storage) if inside else None
+        if study is None or CONFIGURATION not in study.user_attrs:
             raise ConfigError(f"study {name!r} has not begun yet: try again in a moment")
-        study = optuna.load_study(study_name=inside, storage=storage)
         study.get_trials(deepcopy=False)
     except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError, StorageInternalError, ValueError) as error:
         raise ConfigError(

@@ -5,22 +5,26 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-# Before mlflow is imported, which reads some of them once. Its seven retries would hold a search up for minutes.
+from autoopt.core.passwords import masked
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+# Before mlflow is imported, which reads some of them once. A retry of its own would make a second run where the answer
+# to the first request was lost; ours looks first at what is there.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
-from mlflow import MlflowClient
-from mlflow.entities import Experiment
-
-from autoopt.core.passwords import masked
-
-logging.getLogger("alembic").setLevel(logging.WARNING)
-logging.getLogger("mlflow").setLevel(logging.WARNING)
+LOCKED_S = 60
+_opened: dict[str, tuple[str, tuple[int, int] | None]] = {}
+"""By address of a local store: as it was spelled when it was opened last, and the file that was there."""
 
 
 def default_uri(outputs: Path) -> str:
@@ -36,23 +40,52 @@ def how_to_look(uri: str, experiment_id: str) -> str:
     return f"mlflow ui --host 127.0.0.1 --backend-store-uri {uri}, then open http://127.0.0.1:5000{page}"
 
 
-def open_client(uri: str) -> MlflowClient:
+def open_client(uri: str) -> "MlflowClient":
     """A client whose store is ready. A fresh SQLite file is set up under a lock: two at once corrupt it for good."""
-    if not uri.startswith("sqlite:///"):
+    from mlflow import MlflowClient  # costs two seconds: whoever only wants to know the address does not pay them
+
+    for name in ("alembic", "mlflow"):  # the import sets them
+        logging.getLogger(name).setLevel(logging.WARNING)
+    file = database(uri)
+    if file is None:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)  # is it there?
         return client
-    file = Path(uri.removeprefix("sqlite:///"))
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f"{file.name}.lock")):
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with FileLock(file.with_name(f"{file.name}.lock"), timeout=LOCKED_S):
+        spelled = _spelled(uri, file)
+        client = MlflowClient(tracking_uri=spelled, registry_uri=spelled)
         client.search_experiments(max_results=1)  # by now the tables are there
-        with closing(sqlite3.connect(file, timeout=60)) as connection:
+        _opened[uri] = spelled, file_identity(uri)
+        with closing(sqlite3.connect(file, timeout=LOCKED_S)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # the UI reads while the search writes
     return client
 
 
-def open_experiment(client: MlflowClient, name: str, uri: str, outputs: Path) -> Experiment:
+def _spelled(uri: str, file: Path) -> str:
+    """MLflow keeps its connections by address, also to a file that was removed, into which it would go on writing: the
+    one that has taken its place is opened by another spelling.
+    """
+    spelled, before = _opened.get(uri, (uri, None))
+    if before is None or (file.is_file() and file_identity(uri) == before):
+        return spelled
+    return f"{spelled.removesuffix(file.name)}./{file.name}"
+
+
+def database(uri: str) -> Path | None:
+    """The file of a local store."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def file_identity(uri: str) -> tuple[int, int] | None:
+    """Of a local store: another one where the file was removed and made anew, which open connections do not notice.
+    Raises FileNotFoundError where it is gone.
+    """
+    file = database(uri)
+    return (file.stat().st_dev, file.stat().st_ino) if file else None
+
+
+def open_experiment(client: "MlflowClient", name: str, uri: str, outputs: Path) -> "Experiment":
     """The experiment of a task, created where it is new. Artifacts of a local store go to `outputs`/mlartifacts."""
     found = client.get_experiment_by_name(name)
     if found is None:

@@ -1,206 +1,196 @@
-"""One parent run a study, one child run a trial: written as the search goes, completed at its end."""
+"""One parent run a study, one child run a trial: brought to what the study says, whatever MLflow holds by then."""
 
-import logging
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
 from sqlalchemy.exc import SQLAlchemyError
 
-from autoopt.core.kpi import Kpi
-from autoopt.core.slower import slower_than_float
 from autoopt.core.standing import Standing
-from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
-from autoopt.tracking.store import how_to_look, open_client, open_experiment
-
-log = logging.getLogger(__name__)
+from autoopt.core.trial import Trial
+from autoopt.tracking.content import PROGRESS, STATUS, metrics, own_tags, place_tags, progress, run_name, span_ms
+from autoopt.tracking.runs import IDENTITY, PARENT, STUDY, find_runs, is_whole
+from autoopt.tracking.store import file_identity, how_to_look, open_client, open_experiment
+from autoopt.tracking.target import LastWord, Target
 
 TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
-STATUS = {COMPLETE: "FINISHED", SCREENED: "KILLED", FAILED: "FAILED"}
+REFUSED = ErrorCode.Name(INVALID_PARAMETER_VALUE)
+METRICS_A_CALL = 900  # a server takes 1000
+
+CALL_S, LONG_S = 2.0, 60.0
+SMALL_BYTES = 1_000_000
+Pace = Callable[[float], None]
+"""Told before each call how many seconds it may take where all is well."""
 
 
 class View:
-    """The study's runs in MLflow. Every method that writes survives an MLflow in trouble: what is missing is written
-    by `finish`.
-    """
+    """The study's runs. What a call that failed has left is known to MLflow alone: after one, open another view."""
 
-    def __init__(
-        self,
-        uri: str,
-        client: MlflowClient,
-        experiment_id: str,
-        parent_id: str,
-        kpis: tuple[Kpi, ...],
-        artifacts: Callable[[int], Path],
-    ) -> None:
-        self._client, self._experiment_id, self.parent_id = client, experiment_id, parent_id
-        self.how_to_look = how_to_look(uri, experiment_id)
-        self._kpis, self._artifacts = kpis, artifacts
-        self._runs, self._whole = self._existing_runs()
-        self._tags: dict[int, dict[str, str]] = {}
+    def __init__(self, client: MlflowClient, experiment_id: str, target: Target, pace: Pace) -> None:
+        self._mlflow, self._experiment_id, self._target, self._pace = client, experiment_id, target, pace
+        self._file = file_identity(target.uri)
+        self._parent: str | None = None
+        self.how_to_look = how_to_look(target.uri, experiment_id)
+        self.written: set[int] = set()
+        self.removed = 0
+        self.refresh()
 
     @classmethod
-    def open(
-        cls,
-        uri: str,
-        outputs: Path,
-        task: str,
-        study: str,
-        identity: str,
-        kpis: tuple[Kpi, ...],
-        artifacts: Callable[[int], Path],
-    ) -> "View":
-        """The runs of the study `identity` (a random id: names repeat) in the experiment `task`.
+    def open(cls, target: Target, pace: Pace = lambda seconds: None) -> "View":
+        """Raises one of TROUBLE, as all that follows does. May take LONG_S: a fresh SQLite file takes ten seconds."""
+        client = open_client(target.uri)
+        pace(CALL_S)
+        experiment = open_experiment(client, target.task, target.uri, target.outputs)
+        return cls(client, experiment.experiment_id, target, pace)
 
-        `artifacts(number)` is the folder of a trial's artifact, which need not exist. Raises one of TROUBLE.
+    def refresh(self) -> None:
+        """Read again what is there; of a run that is there twice the younger or unfinished one is removed."""
+        parents, children = self._find()
+        self._parent = parents[0].info.run_id if parents else None
+        self._parent_status = parents[0].info.status if parents else "RUNNING"
+        self._runs = {number: same[0].info.run_id for number, same in children.items()}
+        self._tags = {number: dict(same[0].data.tags) for number, same in children.items()}
+        self.whole = {number for number, same in children.items() if is_whole(same[0])}
+        self._steps: set[int] | None = None
+        self._remove([*parents[1:], *(run for same in children.values() for run in same[1:])])
+
+    def clear(self) -> None:
+        """Remove all runs of the study."""
+        parents, children = self._find()
+        self._remove([*(run for same in children.values() for run in same), *parents])
+        self.refresh()
+
+    def sync(self, now: Standing, word: LastWord | None = None) -> None:
+        """Write what is missing, and nothing that is there. With the last word the search is over: then MLflow is read
+        once more, since a run whose answer was lost may have been made after all.
         """
-        client = open_client(uri)
-        experiment = open_experiment(client, task, uri, outputs)
-        found = client.search_runs([experiment.experiment_id], f"tags.`autoopt.study_id` = '{identity}'", max_results=1)
-        tags = {"autoopt.study": study, "autoopt.study_id": identity}
-        parent = found[0] if found else client.create_run(experiment.experiment_id, run_name=study, tags=tags)
-        client.update_run(parent.info.run_id, status="RUNNING")
-        return cls(uri, client, experiment.experiment_id, parent.info.run_id, kpis, artifacts)
+        self._check_file()
+        self._bring_up(now)
+        if word is not None:
+            self.refresh()
+            self._bring_up(now)
+            self._conclude(now, word)
+            self._check_file()
+        elif self._parent_status != "RUNNING":  # it is searched on
+            self._call().update_run(self._parent_id(now), status="RUNNING")
+            self._parent_status = "RUNNING"
 
-    def add(self, trial: Trial, standing: Standing) -> None:
-        """Write a trial that has just ended, and what it changes for the others."""
-        try:
-            self._write(trial)
-            self._tag(standing)
-            self._note_progress(trial, standing)
-        except TROUBLE as error:
-            log.warning("MLflow did not take trial %d (%s): written later", trial.number, error)
+    def missing(self, now: Standing) -> list[int]:
+        """The trials that MLflow has not, or not to their end."""
+        return [trial.number for trial in now.trials if trial.number not in self.whole]
 
-    def finish(
-        self, standing: Standing, note: str, files: Sequence[Path], facts: Mapping[str, Any], status: str
-    ) -> bool:
-        """Write what is missing, the models of the front, the note and files of the parent. False where MLflow is in
-        trouble.
-        """
-        try:
-            for trial in standing.trials:
-                self._write(trial)
-            self._tag(standing)
-            for trial in standing.front:
-                self._log_file(self._runs[trial.number], self._artifacts(trial.number) / "model.onnx")
-            for file in files:
-                self._log_file(self.parent_id, file)
-            self._client.log_batch(self.parent_id, tags=[RunTag(key, str(value)) for key, value in facts.items()])
-            self._client.set_tag(self.parent_id, "mlflow.note.content", note[:8000])
-            self._client.set_terminated(self.parent_id, status)
-        except TROUBLE as error:
-            log.warning("MLflow is not complete (%s): the study is, and the next search on it writes the rest", error)
-            return False
-        return True
+    def _check_file(self) -> None:
+        if file_identity(self._target.uri) != self._file:
+            raise FileNotFoundError(f"{self._target.uri} was removed or replaced")
 
-    def _existing_runs(self) -> tuple[dict[int, str], set[int]]:
-        """Trial number -> run id of all children, and the numbers of those that were written to their end."""
-        runs: dict[int, str] = {}
-        whole: set[int] = set()
-        token = None
-        while True:
-            query = f"tags.`mlflow.parentRunId` = '{self.parent_id}'"
-            page = self._client.search_runs([self._experiment_id], query, max_results=1000, page_token=token)
-            for run in page:
-                number = int(run.data.tags["autoopt.trial"])
-                runs[number] = run.info.run_id
-                if run.info.status != "RUNNING":
-                    whole.add(number)
-            token = page.token
-            if not token:
-                return runs, whole
+    def _call(self) -> MlflowClient:
+        """For one call."""
+        self._pace(CALL_S)
+        return self._mlflow
 
-    def _write(self, trial: Trial) -> None:
-        if trial.number in self._whole:
+    def _find(self) -> tuple[list[Run], dict[int, list[Run]]]:
+        self._pace(LONG_S)  # a thousand runs take seconds
+        return find_runs(self._mlflow, self._experiment_id, self._target.identity)
+
+    def _bring_up(self, now: Standing) -> None:
+        parent_id = self._parent_id(now)
+        places = place_tags(now)
+        refused: MlflowException | None = None
+        for trial in now.trials:
+            try:
+                self._write(trial, parent_id)
+                self._place(trial.number, {PARENT: parent_id, IDENTITY: self._target.identity, **places[trial.number]})
+            except MlflowException as error:
+                if error.error_code != REFUSED:
+                    raise
+                refused = error  # this trial's affair: the others are written all the same
+        self._note_progress(now, parent_id)
+        if refused:
+            raise refused
+
+    def _parent_id(self, now: Standing) -> str:
+        if self._parent is None:
+            began = min((span_ms(trial)[0] for trial in now.trials), default=int(time.time() * 1000))
+            tags = {STUDY: self._target.study, IDENTITY: self._target.identity}
+            name = self._target.study
+            run = self._call().create_run(self._experiment_id, start_time=began, tags=tags, run_name=name)
+            self._parent = run.info.run_id
+        return self._parent
+
+    def _write(self, trial: Trial, parent_id: str) -> None:
+        number = trial.number
+        if number in self.whole:
             return
-        now = int(time.time() * 1000)
-        spent = int(sum(trial.evaluation.seconds.values()) * 1000) if trial.evaluation else 0
-        tags = {"mlflow.parentRunId": self.parent_id, "autoopt.trial": str(trial.number), "autoopt.state": trial.state}
-        if trial.sibling_of is not None:
-            tags["autoopt.sibling_of"] = str(trial.sibling_of)
-        unstable = [name for name, measured in trial.measurements.items() if measured.unstable]
-        if unstable:
-            tags["autoopt.unstable"] = ", ".join(unstable)
-        if trial.reason:
-            tags |= {
-                "autoopt.reason": trial.reason[:4000],
-                "mlflow.note.content": f"**{trial.state}**: {trial.reason[:4000]}",
-            }
-        if trial.number not in self._runs:  # else it was begun before a hiccup or a kill, and is finished now
-            name, start = run_name(trial), now - spent
-            run = self._client.create_run(self._experiment_id, start_time=start, tags=tags, run_name=name)
-            self._runs[trial.number] = run.info.run_id
-        run_id = self._runs[trial.number]
+        began, ended = span_ms(trial)
+        if number not in self._runs:  # else it was begun before a hiccup or a kill, and is finished now
+            tags = {PARENT: parent_id, IDENTITY: self._target.identity, **own_tags(trial)}
+            run = self._call().create_run(self._experiment_id, start_time=began, tags=tags, run_name=run_name(trial))
+            self._runs[number], self._tags[number] = run.info.run_id, tags
+        run_id = self._runs[number]
         params = [Param(name, str(value)) for name, value in trial.recipe.to_dict().items()]
-        self._client.log_batch(run_id, metrics=metrics(trial, self._kpis, now), params=params)
-        self._client.log_text(run_id, trial.recipe.to_yaml(), "recipe.yaml")
-        self._log_file(run_id, self._artifacts(trial.number) / "card.json")
-        self._client.set_terminated(run_id, STATUS[trial.state], end_time=now)
-        self._whole.add(trial.number)
+        self._call().log_batch(run_id, metrics=metrics(trial, self._target.kpis), params=params)
+        self._call().log_text(run_id, trial.recipe.to_yaml(), "recipe.yaml")
+        self._log_file(run_id, self._target.artifacts(number) / "card.json")
+        self._call().set_terminated(run_id, STATUS[trial.state], end_time=ended)
+        self.whole.add(number)
+        self.written.add(number)
 
-    def _tag(self, standing: Standing) -> None:
-        """Bring feasible, pareto and rank up to date, touching only what has changed."""
-        feasible = {trial.number for trial in standing.feasible}
-        slower = slower_than_float(standing.trials)
-        rank = {trial.number: place for place, trial in enumerate(standing.front, start=1)}
-        for trial in standing.trials:
-            number = trial.number
-            tags = {
-                "autoopt.feasible": _yes(number in feasible),
-                "autoopt.pareto": _yes(number in rank),
-                "autoopt.rank": str(rank.get(number, "")),
-                **({"autoopt.slower_than_fp32": f"{slower[number]:.2f}x"} if number in slower else {}),
-            }
-            known = self._tags.get(number, {})
-            changed = [RunTag(key, value) for key, value in tags.items() if known.get(key) != value]
-            if changed and number in self._runs:
-                self._client.log_batch(self._runs[number], tags=changed)
-                self._tags[number] = tags
+    def _place(self, number: int, tags: dict[str, str | None]) -> None:
+        """Touches only what has changed."""
+        run_id, known = self._runs[number], self._tags[number]
+        changed = {key: value for key, value in tags.items() if known.get(key) != value}
+        if changed:
+            there = {key: value for key, value in changed.items() if value is not None}
+            self._call().log_batch(run_id, tags=[RunTag(key, value) for key, value in there.items()])
+            for key in changed.keys() - there.keys():
+                self._call().delete_tag(run_id, key)
+            self._tags[number] = {key: value for key, value in {**known, **tags}.items() if value is not None}
 
-    def _note_progress(self, trial: Trial, standing: Standing) -> None:
-        now = int(time.time() * 1000)
-        values = {
-            "hypervolume": standing.hypervolume,
-            "feasible": len(standing.feasible),
-            "trials": len(standing.trials),
-        }
-        self._client.log_batch(
-            self.parent_id, metrics=[Metric(name, value, now, trial.number) for name, value in values.items()]
-        )
+    def _note_progress(self, now: Standing, parent_id: str) -> None:
+        if self._steps is None:
+            histories = [self._call().get_metric_history(parent_id, name) for name in PROGRESS]
+            self._steps = set.intersection(*({point.step for point in history} for history in histories))
+        points = [point for step in progress(now.trials, self._target.kpis, self._steps) for point in step]
+        for first in range(0, len(points), METRICS_A_CALL):
+            self._call().log_batch(parent_id, metrics=points[first : first + METRICS_A_CALL])
+        self._steps |= {trial.number for trial in now.trials}
+
+    def _conclude(self, now: Standing, word: LastWord) -> None:
+        """The models of the front; then the parent's note, files and, last, its status: it says that all is there."""
+        for trial in now.front:
+            for name in ("card.json", "model.onnx"):
+                self._log_file(self._runs[trial.number], self._target.artifacts(trial.number) / name)
+        parent_id = self._parent_id(now)
+        for file in word.files:
+            self._log_file(parent_id, file)
+        tags = {**{key: str(value) for key, value in word.facts.items()}, "mlflow.note.content": word.note[:8000]}
+        self._call().log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        ended = max((span_ms(trial)[1] for trial in now.trials), default=int(time.time() * 1000))
+        self._call().set_terminated(parent_id, word.status, end_time=ended)
 
     def _log_file(self, run_id: str, path: Path) -> None:
-        if path.is_file():
-            self._client.log_artifact(run_id, str(path))
+        """A model that is there is not sent again: it never changes, and may be big."""
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return
+        if path.suffix == ".onnx":
+            there = {item.path: item.file_size for item in self._call().list_artifacts(run_id)}
+            if there.get(path.name) == size:
+                return
+        self._pace(CALL_S if size < SMALL_BYTES else LONG_S)
+        try:
+            self._mlflow.log_artifact(run_id, str(path))
+        except TROUBLE:
+            if path.is_file():  # else the search has removed it meanwhile: it left the front
+                raise
 
-
-def run_name(trial: Trial) -> str:
-    """Reads well in a list: number, student, scheme."""
-    recipe = trial.recipe
-    return f"{trial.number:04d} {recipe.student} {recipe.pruning} {recipe.quantization}".replace(
-        " none none", " fp32"
-    ).replace(" none", "")
-
-
-def metrics(trial: Trial, kpis: tuple[Kpi, ...], now_ms: int) -> list[Metric]:
-    """Measurements, their ratios to the baseline, kpi_score, the learning curve and seconds by stage; of a screened
-    or failed trial what was known by then."""
-    if trial.evaluation is None:
-        return []
-    values = {name: measured.value for name, measured in trial.measurements.items()}
-    values |= {f"{name}_ratio": m.ratio for name, m in trial.measurements.items() if m.ratio is not None}
-    values |= {f"seconds_{stage}": seconds for stage, seconds in trial.evaluation.seconds.items()}
-    if trial.state == COMPLETE:
-        values["kpi_score"] = trial.score(kpis)
-    curve = [
-        Metric("epoch_quality", quality, now_ms, epoch) for epoch, quality in enumerate(trial.evaluation.curve, start=1)
-    ]
-    return [Metric(name, value, now_ms, 0) for name, value in values.items()] + curve
-
-
-def _yes(condition: bool) -> str:
-    return "true" if condition else "false"
+    def _remove(self, runs: list[Run]) -> None:
+        for run in runs:
+            self._call().delete_run(run.info.run_id)
+            self.removed += 1

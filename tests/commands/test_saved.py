@@ -11,6 +11,7 @@ from autoopt.commands.search import _refuse_early
 from autoopt.config import load_settings
 from autoopt.core.errors import ConfigError
 from autoopt.search.loop import run_search
+from autoopt.search.study import CONFIGURATION
 from tests.damage import ways
 from tests.search.table import begin, make_search
 
@@ -42,7 +43,9 @@ def test_a_study_is_reported_and_resumed_without_it(
     settings = load_settings(["task=digits", f"outputs={tmp_path}", "study=s"])
     kpis = {"latency_p95_ms": {"objective": True}, "accuracy": {"objective": True, "max_drop": 0.5}}
     identity = {**{key: settings.raw[key] for key in ("space", "seed")}, "kpis": kpis}
-    run_search(make_search(begin(tmp_path / "s", name="s", fingerprint=identity)))
+    study = begin(tmp_path / "s", name="s", fingerprint=identity)
+    study.set_user_attr(CONFIGURATION, {**settings.raw, "kpis": kpis})
+    run_search(make_search(study))
     (tmp_path / "s" / CONFIG).write_bytes(saved_text({**settings.raw, "kpis": kpis}).encode())
     assert report(settings) == 0
     whole = capsys.readouterr().out

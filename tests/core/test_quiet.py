@@ -112,3 +112,14 @@ def test_without_a_place_for_the_locks_nobody_waits(tmp_path: Path, caplog) -> N
         with machine.measuring():
             pass
     assert "cannot be locked" in caplog.text
+
+
+def test_who_only_looks_sees_a_measurement_of_any_process_and_holds_nobody_up(tmp_path: Path) -> None:
+    mine, other = QuietMachine(tmp_path), QuietMachine(tmp_path)
+    assert not mine.is_taken()
+    for measuring in (mine, other):
+        with measuring.measuring():
+            assert mine.is_taken()
+        assert not mine.is_taken()
+    with other.working():
+        assert not mine.is_taken()

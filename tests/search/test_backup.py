@@ -19,7 +19,6 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("searched")
     run_search(make_search(begin(folder), budget=Budget(trials=8)))
     back_up(folder)
-    (folder / "config.yaml").write_text("{}")
     return folder
 
 

@@ -6,7 +6,7 @@ import pytest
 from autoopt.core.errors import ConfigError
 from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
-from autoopt.search.study import difference, load_study, lock_study
+from autoopt.search.study import CONFIGURATION, difference, load_study, lock_study
 from tests.search.table import begin, make_search
 
 
@@ -43,8 +43,9 @@ def test_null_is_the_same_as_not_there(tmp_path: Path) -> None:
 
 
 def test_a_study_whose_folder_was_renamed_is_still_the_study(tmp_path: Path) -> None:
-    run_search(make_search(begin(tmp_path / "old", name="old")))
-    (tmp_path / "old" / "config.yaml").write_text("{}")
+    study = begin(tmp_path / "old", name="old")
+    study.set_user_attr(CONFIGURATION, {})
+    run_search(make_search(study))
     (tmp_path / "old").rename(tmp_path / "new")
     assert len(read_trials(load_study(tmp_path / "new", "new"))) == 20
     assert len(read_trials(begin(tmp_path / "new", name="new"))) == 20

@@ -4,59 +4,39 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
-from autoopt.core.standing import Standing, standing
+from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.search.budget import Budget
 from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
 from autoopt.search.rules import Rules
-from autoopt.search.search import Watch
+from autoopt.tracking.content import run_name
 from autoopt.tracking.store import default_uri, how_to_look, open_client
-from autoopt.tracking.view import View, run_name
-from tests.search.table import KPIS, begin, failing, make_search
-
-
-def artifacts(folder: Path, number: int) -> Path:
-    """Every trial has an artifact of three small files."""
-    made = folder / f"{number:04d}"
-    made.mkdir(parents=True, exist_ok=True)
-    for name in ("card.json", "recipe.yaml", "model.onnx"):
-        (made / name).write_text(f"{name} of {number}")
-    return made
-
-
-def open_view(outputs: Path, identity: str = "some-id") -> View:
-    trials = outputs / "trials"
-    return View.open(default_uri(outputs), outputs, "toy", "table", identity, KPIS, lambda n: artifacts(trials, n))
+from tests.search.table import KPIS, begin, make_search
+from tests.tracking.stores import (
+    children,
+    client_of,
+    content,
+    copy_store,
+    last_word,
+    open_view,
+    parent,
+    search_table,
+    stand,
+    watched_by,
+)
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Trial], Standing]:
+def searched(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Trial], Standing]:
     """A search of 20 trials, some of which fail, watched by a view and finished."""
-    outputs = tmp_path_factory.mktemp("outputs")
-    study = begin(outputs / "table")
+    outputs = copy_store(prepared, tmp_path_factory.mktemp("outputs"))
     view = open_view(outputs)
-    run_search(make_search(study, evaluate=failing(every=7), watch=Watch(on_end=view.add)))
-    trials = read_trials(study)
-    report = outputs / "report.html"
-    report.write_text("<html>")
-    now = standing(trials, KPIS)
-    assert view.finish(now, "# the note", [report], {"autoopt.champion": 3}, "FINISHED")
-    return outputs, trials, now
-
-
-def client_of(outputs: Path) -> MlflowClient:
-    return MlflowClient(default_uri(outputs))
-
-
-def children(outputs: Path) -> dict:
-    client = client_of(outputs)
-    experiment = client.get_experiment_by_name("toy")
-    runs = client.search_runs([experiment.experiment_id], "tags.`autoopt.trial` != 'none'")
-    return {int(run.data.tags["autoopt.trial"]): run for run in runs}
+    trials = search_table(outputs / "table", watch=watched_by(view))
+    view.sync(stand(trials), last_word(outputs))
+    assert view.missing(stand(trials)) == []
+    return outputs, trials, stand(trials)
 
 
 def test_each_trial_is_one_child_of_the_one_parent(searched: tuple[Path, list[Trial], Standing]) -> None:
@@ -87,11 +67,11 @@ def test_params_are_the_recipe_and_metrics_the_measurements(searched: tuple[Path
         assert metrics.get("epoch_quality") == (trial.evaluation.curve[-1] if trial.evaluation.curve else None)
 
 
-def test_siblings_say_whose_weights_they_have_and_screened_trials_what_is_known(tmp_path: Path) -> None:
-    study = begin(tmp_path / "table")
-    view = open_view(tmp_path)
-    run_search(make_search(study, rules=Rules(), budget=Budget(trials=15), watch=Watch(on_end=view.add)))
-    found = children(tmp_path)
+def test_siblings_say_whose_weights_they_have_and_screened_trials_what_is_known(outputs: Path) -> None:
+    study = begin(outputs / "table")
+    view = open_view(outputs)
+    run_search(make_search(study, rules=Rules(), budget=Budget(trials=15), watch=watched_by(view)))
+    found = children(outputs)
     trials = read_trials(study)
     assert set(found) == {trial.number for trial in trials}
     for trial in trials:
@@ -150,94 +130,33 @@ def test_models_are_kept_of_the_front_only_cards_of_all(searched: tuple[Path, li
 def test_the_parent_has_note_report_and_progress(searched: tuple[Path, list[Trial], Standing]) -> None:
     outputs, trials, now = searched
     client = client_of(outputs)
-    experiment = client.get_experiment_by_name("toy")
-    (parent,) = client.search_runs([experiment.experiment_id], "tags.`autoopt.study` = 'table'")
-    assert parent.data.tags["mlflow.note.content"] == "# the note"
-    assert parent.data.tags["autoopt.champion"] == "3"
-    assert parent.info.status == "FINISHED"
-    assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["report.html"]
-    assert parent.data.metrics["hypervolume"] == pytest.approx(now.hypervolume)
-    history = client.get_metric_history(parent.info.run_id, "trials")
+    top = parent(outputs)
+    assert top.data.tags["mlflow.note.content"] == "# the note"
+    assert top.data.tags["autoopt.champion"] == "3"
+    assert top.info.status == "FINISHED"
+    assert [item.path for item in client.list_artifacts(top.info.run_id)] == ["report.html"]
+    assert top.data.metrics["hypervolume"] == pytest.approx(now.hypervolume)
+    history = client.get_metric_history(top.info.run_id, "trials")
     assert [point.value for point in history] == list(range(1, len(trials) + 1))
     assert Path(outputs / "mlartifacts" / "toy").is_dir()
 
 
-def test_opening_again_writes_nothing_twice(searched: tuple[Path, list[Trial], Standing]) -> None:
+def test_what_the_search_shows_is_what_its_study_says(
+    searched: tuple[Path, list[Trial], Standing], outputs: Path
+) -> None:
+    """It is told of trials as they end, not as they are read from the record later."""
+    watched, _, now = searched
+    open_view(outputs).sync(now, last_word(outputs))
+    assert content(outputs) == content(watched)
+
+
+def test_another_view_writes_nothing_twice(searched: tuple[Path, list[Trial], Standing]) -> None:
     outputs, trials, now = searched
     again = open_view(outputs)
-    assert again.finish(now, "# the note", [], {}, "FINISHED")
+    again.sync(now, last_word(outputs))
+    assert again.written == set()
+    assert again.removed == 0
     assert len(children(outputs)) == len(trials)
-
-
-def test_what_an_outage_kept_out_is_written_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = begin(tmp_path / "table")
-    view = open_view(tmp_path)
-    calls = iter(range(10**6))
-    real = MlflowClient.create_run
-
-    def flaky(self: MlflowClient, *args: object, **kwargs: object) -> object:
-        if next(calls) < 8:
-            raise MlflowException("the server is down")
-        return real(self, *args, **kwargs)
-
-    monkeypatch.setattr(MlflowClient, "create_run", flaky)
-    run_search(make_search(study, watch=Watch(on_end=view.add)))
-    assert len(children(tmp_path)) == 12
-    assert view.finish(standing(read_trials(study), KPIS), "", [], {}, "FINISHED")
-    assert set(children(tmp_path)) == {trial.number for trial in read_trials(study)}
-
-
-def test_a_view_that_stays_down_says_so_and_loses_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = begin(tmp_path / "table")
-    view = open_view(tmp_path)
-
-    def down(*args: object, **kwargs: object) -> None:
-        raise MlflowException("the server is down")
-
-    monkeypatch.setattr(MlflowClient, "create_run", down)
-    run_search(make_search(study, watch=Watch(on_end=view.add)))
-    trials = read_trials(study)
-    assert len(trials) == 20
-    assert view.finish(standing(trials, KPIS), "", [], {}, "FINISHED") is False
-
-
-@pytest.mark.parametrize("method", ["log_batch", "log_text", "set_terminated"])
-def test_a_run_that_was_begun_is_finished_not_written_twice(
-    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = begin(tmp_path / "table")
-    view = open_view(tmp_path)
-    calls = iter(range(10**6))
-    real = getattr(MlflowClient, method)
-
-    def flaky(self: MlflowClient, *args: object, **kwargs: object) -> object:
-        if 3 <= next(calls) < 9:
-            raise MlflowException("a hiccup")
-        return real(self, *args, **kwargs)
-
-    monkeypatch.setattr(MlflowClient, method, flaky)
-    run_search(make_search(study, watch=Watch(on_end=view.add)))
-    monkeypatch.undo()
-    # Another process goes on: what was begun is known to it from the store alone.
-    again = open_view(tmp_path)
-    trials = read_trials(study)
-    assert again.finish(standing(trials, KPIS), "", [], {}, "FINISHED")
-    client = client_of(tmp_path)
-    experiment = client.get_experiment_by_name("toy")
-    runs = client.search_runs([experiment.experiment_id], "tags.`autoopt.trial` != 'none'")
-    assert sorted(int(run.data.tags["autoopt.trial"]) for run in runs) == [trial.number for trial in trials]
-    assert {run.info.status for run in runs} == {"FINISHED"}
-
-
-def test_another_study_of_the_same_name_has_runs_of_its_own(tmp_path: Path) -> None:
-    for identity in ("first", "second"):
-        study = begin(tmp_path / identity)
-        view = open_view(tmp_path, identity)
-        run_search(make_search(study, watch=Watch(on_end=view.add), budget=Budget(trials=3)))
-    client = client_of(tmp_path)
-    experiment = client.get_experiment_by_name("toy")
-    assert len(client.search_runs([experiment.experiment_id], "tags.`autoopt.study` = 'table'")) == 2
-    assert len(client.search_runs([experiment.experiment_id], "tags.`autoopt.trial` != 'none'")) == 6
 
 
 def test_how_to_look_keeps_a_password_to_itself() -> None:
