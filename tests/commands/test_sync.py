@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 
 from autoopt.cli import main
 from autoopt.compose import compose_config
-from autoopt.search.study import IDENTITY, load_study
+from autoopt.search.study import CONFIGURATION, IDENTITY, load_study, open_storage
 from autoopt.tracking.target import writer_lock
 from tests.search.table import KPIS
 from tests.tracking.stores import children, client_of, content, copy_store, parent, prepare, search_table
@@ -39,6 +40,9 @@ def save(outputs: Path, uri: str | None = None, study: str = "table") -> None:
     raw = {**compose_config(["task=digits"]), "kpis": SPECS, "tracking": {"name": "mlflow", "uri": uri}}
     raw["task"] = {**raw["task"], "name": "toy"}
     (outputs / study / "config.yaml").write_text(yaml.safe_dump(raw))
+    storage = open_storage(outputs / study)
+    name = optuna.get_all_study_names(storage)[0]
+    optuna.load_study(study_name=name, storage=storage).set_user_attr(CONFIGURATION, raw)
 
 
 def identity(outputs: Path, study: str = "table") -> str:
