@@ -70,16 +70,17 @@ def run(settings: Settings, task: Task) -> int:
         try:
             with stop.abandoned_after(0):
                 study, bench = _prepare(settings, task, stop, display)
+                tracker = start_tracker(settings, study, display.say)
+                if tracker is not None:
+                    closing.callback(tracker.close)
                 if workers:
                     threads = max(1, settings.threads // settings.workers)
                     workers.open(partial(start_worker, settings.raw, threads, study.user_attrs[FINGERPRINT]))
+                if tracker is not None:
+                    tracker.wait_until_warm()
         except Interrupted:
             display.say("stopped before the search began: the same command begins anew")
             return stop.exit_code
-        tracker = start_tracker(settings, study, display.say)
-        if tracker is not None:
-            closing.callback(tracker.close)
-            tracker.wait_until_warm()
         keeper = Keeper(bench, settings)
         job = Search(
             study=study,
