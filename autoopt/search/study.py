@@ -23,6 +23,7 @@ from autoopt.search.queue import queue_orphans
 FINGERPRINT = "autoopt_fingerprint"
 CONFIGURATION = "autoopt_config"
 """As resolved at the start of the last session, without passwords."""
+LOCKED_S = 10.0  # that a statement waits for another program; then the search says so, and waits on
 IDENTITY = "autoopt_id"
 """A random id: two studies of one name, begun on two machines or one after the other, are not the same study."""
 
@@ -104,7 +105,9 @@ def open_storage(folder: Path) -> RDBStorage:
     folder.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(folder / DATABASE, timeout=60)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")  # kept in the file
-    return RDBStorage(f"sqlite:///{(folder / DATABASE).absolute()}", engine_kwargs={"connect_args": {"timeout": 60}})
+    return RDBStorage(
+        f"sqlite:///{(folder / DATABASE).absolute()}", engine_kwargs={"connect_args": {"timeout": LOCKED_S}}
+    )
 
 
 def lock_study(folder: Path, name: str) -> FileLock:

@@ -1,0 +1,163 @@
+"""A disk that is full, a database that is locked, a clock that jumps: the search loses nothing."""
+
+import errno
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from autoopt.core.standing import Standing
+from autoopt.core.trial import COMPLETE, FAILED, Draft, Trial
+from autoopt.search import ledger as ledger_module
+from autoopt.search import loop as loop_module
+from autoopt.search.budget import Budget
+from autoopt.search.jobs import Evaluate
+from autoopt.search.loop import run_search
+from autoopt.search.record import read_trials
+from autoopt.search.rules import Rules
+from autoopt.search.screening import Gate
+from autoopt.search.search import Watch
+from autoopt.search.session import last_ended
+from tests.search.table import begin, look_up, make_search
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "PAUSE_S", 0.01)
+
+
+def now_and_then(error: Exception, write: Callable[..., Any]) -> Callable[..., Any]:
+    """It raises the error the fifth to seventh time."""
+    calls = 0
+
+    def wrapped(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls in (5, 6, 7):
+            raise error
+        return write(*args, **options)
+
+    return wrapped
+
+
+@pytest.mark.parametrize("seam", ["tell", "add", "ask"])
+@pytest.mark.parametrize("error", [FULL, sqlite3.OperationalError("database is locked")], ids=["full", "locked"])
+def test_a_record_is_written_as_soon_as_it_can_be(
+    seam: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = loop_module if seam == "ask" else ledger_module
+    monkeypatch.setattr(module, seam, now_and_then(error, getattr(module, seam)))
+    waits: list[str] = []
+    study = begin(tmp_path)
+    rules = Rules(screens=False, bar=False)  # with siblings: these are added
+    assert run_search(make_search(study, watch=Watch(on_wait=waits.append), rules=rules)) == "trials"
+    assert [bool(wait) for wait in waits] == [True, False], "it says so, once"
+    trials = read_trials(study)
+    assert sum(trial.sibling_of is None for trial in trials) == 20
+    assert len({trial.recipe for trial in trials}) == len(trials)
+    assert FAILED not in {trial.state for trial in trials}
+
+
+def test_a_database_that_another_program_holds_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, waits = begin(tmp_path), list[str]()
+    locked = closing(sqlite3.connect(tmp_path / "study.db", isolation_level=None))
+    with locked as other:
+
+        def on_end(trial: Trial, now: Standing) -> None:
+            if len(now.trials) == 5:
+                other.execute("BEGIN EXCLUSIVE")
+
+        def on_wait(reason: str) -> None:
+            waits.append(reason)
+            if reason:
+                other.execute("ROLLBACK")
+
+        study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+        monkeypatch.setattr("autoopt.search.study.LOCKED_S", 0.2)
+        study = begin(tmp_path)
+        assert run_search(make_search(study, watch=Watch(on_end=on_end, on_wait=on_wait))) == "trials"
+    assert "the study's database is locked by another program" in waits[0]
+    assert len(read_trials(study)) == 20
+
+
+def filled(at: int) -> Evaluate:
+    """look_up, but the disk is full in this evaluation."""
+    count = 0
+
+    def evaluate(draft: Draft, gate: Gate) -> list[Draft]:
+        nonlocal count
+        count += 1
+        if count == at:
+            raise FULL
+        return look_up(draft, gate)
+
+    return evaluate
+
+
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_trial_that_a_full_disk_ends_is_tried_again(at: int, tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    assert run_search(make_search(study, evaluate=filled(at))) == "trials"
+    failed = [trial for trial in read_trials(study) if trial.state == FAILED]
+    assert sum(trial.state == COMPLETE for trial in read_trials(study)) == 20
+    if at > 1:  # else it was the baseline, which is measured anew
+        (lost,) = failed
+        assert lost.reason.startswith("the disk is full: ")
+        assert study.trials[lost.number].state == TrialState.FAIL
+        assert lost.recipe in {trial.recipe for trial in read_trials(study) if trial.state == COMPLETE}
+
+
+def test_without_room_nothing_is_begun_and_no_time_is_spent(tmp_path: Path) -> None:
+    study, waits, looks = begin(tmp_path), list[str](), 0
+
+    def has_room(now: Standing) -> bool:
+        nonlocal looks
+        looks += 1
+        return not 10 < looks < 60
+
+    search = make_search(study, has_room=has_room, watch=Watch(on_wait=waits.append))
+    assert run_search(search) == "trials"
+    assert waits == ["the disk is nearly full", ""]
+    assert len(read_trials(study)) == 20
+
+
+def test_a_clock_that_jumps_takes_no_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours are counted by a clock that nobody sets."""
+    study, ended = begin(tmp_path), 0
+
+    def on_end(trial: Trial, now: Standing) -> None:
+        nonlocal ended
+        ended += 1
+        monkeypatch.setattr(loop_module, "datetime", shifted(timedelta(days=(-1) ** ended * 30)))
+
+    search = make_search(study, budget=Budget(trials=20, hours=1), watch=Watch(on_end=on_end))
+    assert run_search(search) == "trials"
+    assert last_ended(study).searched_s < 60
+
+
+@pytest.mark.parametrize(("jump", "reason"), [(timedelta(hours=2), "until"), (timedelta(hours=-2), "trials")])
+def test_until_goes_by_the_clock(jump: timedelta, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    until = (datetime.now() + timedelta(hours=1)).strftime("%H:%M")
+
+    def on_end(trial: Trial, now: Standing) -> None:
+        if trial.number == 8:
+            monkeypatch.setattr(loop_module, "datetime", shifted(jump))
+
+    search = make_search(begin(tmp_path), budget=Budget(trials=20, until=until), watch=Watch(on_end=on_end))
+    assert run_search(search) == reason
+
+
+def shifted(by: timedelta) -> type[datetime]:
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + by
+
+    return Shifted
