@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import uuid
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,8 @@ def open_client(uri: str) -> "MlflowClient":
         return client
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_name(f"{file.name}.lock"), timeout=LOCKED_S):
+        if not file.is_file():
+            _make(file)
         spelled = _spelled(uri, file)
         client = MlflowClient(tracking_uri=spelled, registry_uri=spelled)
         client.search_experiments(max_results=1)  # by now the tables are there
@@ -60,6 +63,23 @@ def open_client(uri: str) -> "MlflowClient":
         with closing(sqlite3.connect(file, timeout=LOCKED_S)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # the UI reads while the search writes
     return client
+
+
+def _make(file: Path) -> None:
+    """A new store, in its place when it is whole: a kill among its migrations would leave one that nobody can open."""
+    from mlflow import MlflowClient
+
+    fresh, whole = (file.with_name(f"{file.name}.{uuid.uuid4().hex}.{ending}") for ending in ("new", "whole"))
+    address = f"sqlite:///{fresh}"
+    try:
+        MlflowClient(tracking_uri=address, registry_uri=address).search_experiments(max_results=1)
+        with closing(sqlite3.connect(fresh)) as source, closing(sqlite3.connect(whole)) as target:
+            source.backup(target)
+        whole.replace(file)
+    finally:
+        for leftover in file.parent.glob(f"{file.name}.*.new*"):
+            leftover.unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)
 
 
 def _spelled(uri: str, file: Path) -> str:
