@@ -86,11 +86,18 @@ def optimize(
     """Search for the best deployable version of the task's model, or go on with the search of the same study.
 
     `kpis`: {name: {"objective": True, "max_drop": 0.01}}, in the place of the defaults; `overrides` as on the command
-    line, such as "study=mine", "budget.trials=40". Raises ConfigError.
+    line, such as "study=mine", "budget.trials=40". All in this process, whose task other processes could not make:
+    a recipe that crashes it ends the search. Raises ConfigError.
     """
     words = ["task=custom"] if task.kind == CLASSIFICATION else ["task=custom", "kpis=regression"]
     words += [] if hours is None else [f"budget.hours={hours}"]
     raw = compose_config([*words, *overrides])
+    if any(word.startswith("workers=") and word != "workers=0" for word in overrides):
+        raise ConfigError(
+            f"workers={raw['workers']}: other processes cannot make a task that is given from Python: leave it out, or "
+            "type autoopt workers=N task=custom task.factory=my_module:build"
+        )
+    raw["workers"] = 0
     if kpis is not None:
         raw["kpis"] = {name: dict(spec) for name, spec in kpis.items()}
     settings = parse_settings(raw)

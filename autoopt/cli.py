@@ -43,6 +43,7 @@ keys, each with what it is now (all of them: autoopt --cfg):
   tracking=mlflow          mlflow or none                    tracking.uri=http://HOST:PORT
   runtime=onnxruntime      or openvino                       'runtime=[onnxruntime,openvino]' searches both
   runtime.threads=1        threads that serve one call
+  workers=1                processes that run trials         limits.trial_minutes=60 limits.trial_gb=8 limits.disk_gb=50
   study=NAME  seed=0  outputs=DIR  threads=N  experiment=PRESET
 
 examples:

@@ -116,3 +116,8 @@ def test_a_wrong_task_is_an_error_that_can_be_caught(tmp_path: Path) -> None:
         autoopt.optimize(user(), overrides=[f"outputs={tmp_path}", "space.student=cnn"])
     with pytest.raises(autoopt.ConfigError, match=r"kpis.r2: the metric of task custom is accuracy"):
         autoopt.optimize(user(), kpis={"r2": {"objective": True}}, overrides=[f"outputs={tmp_path}"])
+
+
+def test_a_task_from_python_stays_in_its_process(tmp_path: Path) -> None:
+    with pytest.raises(autoopt.ConfigError, match=r"^workers=3: other processes cannot make .*: leave it out, or type"):
+        autoopt.optimize(user(), overrides=["workers=3", f"outputs={tmp_path}"])

@@ -27,6 +27,8 @@ from autoopt.core.kpi import Measurement
 from autoopt.core.trial import Draft
 from autoopt.measurements import FACTS
 from autoopt.search.budget import Budget
+from autoopt.search.crew import Here
+from autoopt.search.jobs import Acts
 from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
 from autoopt.search.samplers import make_sampler
@@ -34,6 +36,7 @@ from autoopt.search.screening import Gate
 from autoopt.search.search import Search, Watch
 from autoopt.search.study import open_study
 from autoopt.tracking.store import default_uri
+from autoopt.tracking.target import Target
 from autoopt.tracking.view import View
 
 HERE = Path(__file__).parent
@@ -75,7 +78,8 @@ def table(rows: int) -> dict[str, Any]:
     space = narrow(settings, load_task(settings))
     study = open_study(settings.folder, "table", settings.kpis, {})
     study.sampler = make_sampler(settings.sampler, 0, settings.sampler_options)
-    view = View.open(default_uri(folder), folder, "toy", "table", "id", settings.kpis, lambda number: folder / "none")
+    target = Target(default_uri(folder), folder, "toy", "table", "id", settings.kpis, lambda number: folder / "none")
+    view = View.open(target)
     count = 0
 
     def over() -> bool:
@@ -84,14 +88,14 @@ def table(rows: int) -> dict[str, Any]:
     def on_end(*told: Any) -> None:
         nonlocal count
         count = len(told[1].trials)
-        view.add(*told)
+        view.sync(told[1])
 
     run_search(
         Search(
             study=study,
             space=space,
             kpis=settings.kpis,
-            evaluate=made_up,
+            crew=Here(Acts(made_up)),
             budget=Budget(),
             first=first_recipes(space),
             rules=settings.rules,

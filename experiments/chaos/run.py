@@ -1,4 +1,4 @@
-"""What a search loses to kills, outages, full disks and damaged files: python experiments/chaos/run.py [PART ...]
+"""What a search loses to kills, outages, full disks and damaged files: python -m experiments.chaos.run [PART ...]
 
 Each part takes 5 to 30 minutes on two cores; their figures are added to results.json. Parts: see PARTS.
 """
@@ -11,15 +11,13 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1]))
-
 from autoopt.tracking.store import default_uri
 from tests.chaos.damage import damage_files
 from tests.chaos.killing import kill_table
 from tests.chaos.outage import fill_disk, interrupt_mlflow
 from tests.chaos.real import kill_real
 
+HERE = Path(__file__).parent
 PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "table_killed": lambda folder: kill_table(folder / "table", 200, uri=default_uri(folder)),
     "digits_killed": lambda folder: kill_real("digits", folder / "outputs", 10, 16),

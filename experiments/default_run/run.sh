@@ -6,7 +6,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 autoopt >stdout.txt 2>stderr.txt
-sed "s#$work#.#g" stderr.txt stdout.txt | sed '$d' >"$here/transcript.txt"
+{
+    cat stderr.txt
+    sed -n 's/^.*autoopt.commands.search: trial//p' outputs/fashion-s0/search.log
+    sed '$d' stdout.txt
+} | sed "s#$work#.#g" >"$here/transcript.txt"
 tail -n 1 stdout.txt | sed "s#$work/##g" | python -m json.tool >"$here/results.json"
 cp outputs/fashion-s0/front.png "$here/front.png"
 python "$here/check.py" outputs/fashion-s0/champion >>"$here/transcript.txt"

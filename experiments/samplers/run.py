@@ -32,6 +32,8 @@ from autoopt.core.standing import Standing
 from autoopt.core.trial import Draft, Trial
 from autoopt.search import samplers, telling
 from autoopt.search.budget import Budget
+from autoopt.search.crew import Here
+from autoopt.search.jobs import Acts
 from autoopt.search.loop import run_search
 from autoopt.search.screening import Gate
 from autoopt.search.search import Search, Watch
@@ -106,7 +108,7 @@ def search(name: str, seed: int, trials: int, table: Table) -> list[float]:
         study=study,
         space=space,
         kpis=settings.kpis,
-        evaluate=evaluator(table),
+        crew=Here(Acts(evaluator(table))),
         budget=Budget(trials=trials),
         first=first_recipes(space),
         rules=settings.rules,

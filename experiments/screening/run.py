@@ -34,6 +34,8 @@ from autoopt.core.standing import standing
 from autoopt.core.trial import COMPLETE, SCREENED, Draft, Evaluation, Trial
 from autoopt.pipeline import Bench, run_trial
 from autoopt.search.budget import Budget
+from autoopt.search.crew import Here
+from autoopt.search.jobs import Acts
 from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
 from autoopt.search.samplers import make_sampler
@@ -116,7 +118,7 @@ def search(seed: int, minutes: float, threads: int) -> None:
             study,
             space,
             settings.kpis,
-            shadow.evaluate,
+            Here(Acts(shadow.evaluate)),
             Budget(),
             first_recipes(space),
             settings.rules,
