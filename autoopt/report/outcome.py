@@ -32,7 +32,7 @@ class Outcome:
     """Seconds by stage that no trial's record holds: proposing and logging since the last one."""
 
     def seconds_by_stage(self) -> dict[str, float]:
-        """In the order of a trial; their sum is the search time, but for what nobody has counted."""
+        """In the order of a trial; with one worker their sum is the search time, but for what nobody has counted."""
         parts = [self.between_trials, *(t.evaluation.seconds for t in self.standing.trials if t.evaluation)]
         totals = {stage: sum(part.get(stage, 0.0) for part in parts) for stage in STAGES}
         return {stage: seconds for stage, seconds in totals.items() if seconds}

@@ -166,9 +166,9 @@ def _bars(outcome: Outcome) -> list[str]:
 
 
 def time_line(outcome: Outcome) -> str:
-    """The share of each stage in the search time, the largest first."""
+    """The share of each stage in the search time, of workers in all of theirs, the largest first."""
     stages = sorted(outcome.seconds_by_stage().items(), key=lambda stage: -stage[1])
-    whole = outcome.seconds or 1.0
+    whole = max(outcome.seconds, sum(seconds for _, seconds in stages)) or 1.0
     return ", ".join(f"{stage} {seconds / whole:.0%}" for stage, seconds in stages if seconds >= 0.005 * whole)
 
 

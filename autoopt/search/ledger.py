@@ -108,7 +108,7 @@ class Ledger:
 
     def _record(self, trial: Trial, write: Callable[[], None]) -> Trial:
         """What the trial left behind, then the study, then everybody who watches."""
-        with self.session.clock("log"), self.search.at_work():
+        with self.search.at_work(), self.session.clock("log"):
             self.trials.append(trial)
             self.standing = standing(self.trials, self.search.kpis)
             self.patiently(lambda: self.search.watch.before_record(trial, self.standing))
