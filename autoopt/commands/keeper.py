@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autoopt.champion.card import make_card
 from autoopt.champion.package import CHAMPION
@@ -24,6 +25,7 @@ from autoopt.search.backup import back_up
 log = logging.getLogger(__name__)
 
 SPARE_MB = 8.0  # for the study's record, its copy and MLflow's
+FILE_CLOCK_S = 1.0  # that the clock of files may be behind
 COPY_SHARE = 20.0  # times what the last copy of the study took, until the next
 MODELS = 3  # of the baseline's size: what a trial writes at most before it is recorded
 
@@ -34,6 +36,8 @@ class Keeper:
     settings: Settings
     _began: dict[int, float] = field(default_factory=dict)
     """When the trials that run began, by the clock of files."""
+    _lost: dict[Recipe, list[int]] = field(default_factory=dict)
+    """Numbers of trials whose artifacts are damaged or gone, by recipe."""
     _to_copy: bool = False
     _copy_after: float = 0.0
 
@@ -46,13 +50,12 @@ class Keeper:
         return [int(path.name) for path in self.work.glob("[0-9]*")]
 
     def damaged(self, standing: Standing) -> list[Recipe]:
-        """Recipes of the front whose artifacts are damaged or gone: they are to be made again."""
-        whole, lost = set[Recipe](), list[Trial]()
+        """Recipes of the front whose artifacts are damaged or gone: they are to be made again, see `keep`."""
         for trial in standing.front:
-            (whole.add(trial.recipe) if self._is_whole(trial.number) else lost.append(trial))
-        for trial in lost:
-            log.warning("the artifact of trial %d is damaged or gone: its recipe is queued again", trial.number)
-        return [trial.recipe for trial in lost if trial.recipe not in whole]
+            if not self._is_whole(trial.number):
+                log.warning("the artifact of trial %d is damaged or gone: its recipe is queued again", trial.number)
+                self._lost.setdefault(trial.recipe, []).append(trial.number)
+        return list(self._lost)
 
     def _is_whole(self, number: int) -> bool:
         """Maybe after it was taken from the champion, which is a copy of one of them."""
@@ -97,13 +100,19 @@ class Keeper:
         self._to_copy, self._copy_after = False, time.monotonic() + COPY_SHARE * (time.monotonic() - began)
 
     def keep(self, trial: Trial, standing: Standing) -> None:
-        """Write the artifact of a trial, before it is on record."""
+        """Write the artifact of a trial, before it is on record; also in the place of a lost one of its recipe."""
         if trial.state != COMPLETE or trial.evaluation is None:
             return
         made_by = trial.number if trial.sibling_of is None else trial.sibling_of
         model = artifact_path(work_folder(self.work, made_by), trial.recipe)
         self.bench.drift.take(trial.evaluation.facts.get("baseline_drift", 0.0))
-        card = make_card(
+        for number in (trial.number, *self._lost.pop(trial.recipe, [])):
+            folder = artifact.trial_folder(self.settings.folder, number)
+            artifact.write(folder, model, trial.recipe, self._card(trial, number, model), self.bench.task.files)
+
+    def _card(self, trial: Trial, number: int, model: Path) -> dict[str, Any]:
+        assert trial.evaluation is not None
+        return make_card(
             task=self.bench.task,
             recipe=trial.recipe,
             model=model,
@@ -115,10 +124,8 @@ class Keeper:
             threads=self.settings.runtime_threads,
             seed=self.settings.seed,
             study=self.settings.study,
-            trial=trial.number,
+            trial=number,
         )
-        folder = artifact.trial_folder(self.settings.folder, trial.number)
-        artifact.write(folder, model, trial.recipe, card, self.bench.task.files)
 
     def make_room(self, standing: Standing) -> None:
         """Remove what can be made again, the oldest first, until the study's folder fits limits.disk_gb."""
@@ -141,7 +148,7 @@ class Keeper:
         """Artifacts off the front, then exported structures that no running trial has opened."""
         kept = {artifact.trial_folder(self.settings.folder, number) for number in worth_keeping(standing)}
         yield from (path for path in _oldest_first(self.settings.folder / "trials") if path not in kept)
-        running_since = min(self._began.values(), default=time.time())
+        running_since = min(self._began.values(), default=time.time()) - FILE_CLOCK_S
         for structure in _oldest_first(self.bench.structures):
             if structure.stat().st_mtime < running_since:
                 yield structure
