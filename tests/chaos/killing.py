@@ -76,7 +76,7 @@ def kill_table(folder: Path, kills: int, *, seed: int = 0, uri: str = "") -> dic
     """A lookup-table study whose processes are killed so often, then left to its end. Returns the figures."""
     dice, told, resumed, faults = random.Random(seed), Told(), [], Counter[str]()
     folder.mkdir(parents=True, exist_ok=True)
-    trials = 20 + 3 * kills
+    trials = 20 + kills
     search = start_table(folder, trials, told, uri=uri)
     while sum(faults.values()) < kills:
         news, began = told.news, time.monotonic()
