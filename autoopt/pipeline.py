@@ -1,6 +1,7 @@
 """READ THIS FIRST. The story of a trial: recipe -> student -> pruned -> trained -> onnx -> quantized -> measured."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -116,10 +117,12 @@ def run_trial(
 def make_up_siblings(trial: Trial, recipes: Sequence[Recipe], bench: Bench, folder: Path) -> Iterator[Draft]:
     """Siblings of a trial that an earlier process made in `folder`: none where its weights are gone, or damaged."""
     weights, evaluation = weights_path(folder, trial.recipe), trial.evaluation
-    if evaluation is None or not weights.is_file() or not is_template(bench.structures / evaluation.facts["structure"]):
+    if evaluation is None or not weights.is_file() or "parity_argmax" not in evaluation.facts:
+        return  # it did not come so far, or the export said something else than the module
+    structure = bench.structures / evaluation.facts["structure"]
+    if not is_template(structure):
         return
-    if "parity_argmax" not in evaluation.facts:
-        return  # the export said something else than the module
+    os.utime(structure)  # in use: see open_structure
     if evaluation.facts.get("weights_sha256") != sha256(weights):
         log.warning("%s is damaged: trial %d has no more siblings", weights, trial.number)
         return

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 SPARE_MB = 8.0  # for the study's record, its copy and MLflow's
 FILE_CLOCK_S = 1.0  # that the clock of files may be behind
-COPY_SHARE = 20.0  # times what the last copy of the study took, until the next
+SHARE = 20.0  # times what the last copy of the study, or look at the disk, took, until the next
 MODELS = 3  # of the baseline's size: what a trial writes at most before it is recorded
 
 
@@ -40,6 +40,7 @@ class Keeper:
     """Numbers of trials whose artifacts are damaged or gone, by recipe."""
     _to_copy: bool = False
     _copy_after: float = 0.0
+    _look_after: float = 0.0
 
     @property
     def work(self) -> Path:
@@ -97,7 +98,7 @@ class Keeper:
             back_up(self.settings.folder)
         except (OSError, sqlite3.Error) as error:  # the study itself is there
             log.warning("study.db could not be copied: %s", error)
-        self._to_copy, self._copy_after = False, time.monotonic() + COPY_SHARE * (time.monotonic() - began)
+        self._to_copy, self._copy_after = False, time.monotonic() + SHARE * (time.monotonic() - began)
 
     def keep(self, trial: Trial, standing: Standing) -> None:
         """Write the artifact of a trial, before it is on record; also in the place of a lost one of its recipe."""
@@ -129,10 +130,11 @@ class Keeper:
 
     def make_room(self, standing: Standing) -> None:
         """Remove what can be made again, the oldest first, until the study's folder fits limits.disk_gb."""
-        limit = self.settings.limits.disk_gb
-        if limit is None:
+        limit, began = self.settings.limits.disk_gb, time.monotonic()
+        if limit is None or began < self._look_after:
             return
         over = size_bytes([self.settings.folder]) - limit * GB
+        self._look_after = began + SHARE * (time.monotonic() - began)
         self._remove(over, standing, f"limits.disk_gb={limit:g}")
 
     def _remove(self, size: float, standing: Standing, why: str) -> None:

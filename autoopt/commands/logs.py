@@ -39,5 +39,6 @@ def log_to(path: Path) -> None:
     handler.addFilter(lambda record: record.name != "root")  # onnxruntime chats there, once a tensor
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a full disk is no reason to print traces
     warnings.simplefilter("default")
     warnings.simplefilter("ignore", DeprecationWarning)  # the libraries' own affairs

@@ -46,6 +46,7 @@ from autoopt.tracking.tracker import Tracker
 from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint, needs_training
 
+BRIEFLY_S = 2.0  # that the search waits for who measures: it has signals and limits to look after
 MEMORY_SHARE = 0.9  # of the machine's, for all workers together
 
 log = logging.getLogger(__name__)
@@ -94,15 +95,15 @@ def run(settings: Settings, task: Task) -> int:
             watch=_watch(display, keeper, tracker),
             should_stop=lambda: bool(stop),
             has_room=keeper.has_room,
-            at_work=bench.quiet.working,
+            at_work=lambda: bench.quiet.working(BRIEFLY_S),
             again=keeper.damaged(read_outcome(settings, study, settings.kpis).standing),
             left=keeper.left(),
         )
         with display:
-            stopped_by = run_search(job)
+            run_search(job)
         if workers:
             workers.close()
-        if stopped_by != "interrupt":  # what it holds may serve the siblings that the stop has cost
+        if not keeper.left():  # else it serves siblings that the stop, or the deadline, has cost
             shutil.rmtree(keeper.work, ignore_errors=True)
         _conclude(settings, study, bench, tracker, stop)
         keeper.back_up()

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -58,7 +58,8 @@ class StopSignal:
         if self.signum is not None:
             os._exit(128 + number)  # asked twice: the study is safe at any moment
         self.signum, self._asked_at = number, time.monotonic()
-        os.write(2, b"\nstopping in order; once more to leave at once\n")
+        with suppress(OSError):  # the terminal may be gone, or the disk full
+            os.write(2, b"\nstopping in order; once more to leave at once\n")
         if self._grace_s is not None:
             self._arm()
 

@@ -1,6 +1,7 @@
 """Room on the disk."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,12 +30,12 @@ def free_bytes(folder: Path) -> float:
 
 
 def size_bytes(paths: Iterable[Path]) -> int:
-    """Of all files in these folders, or of files. What goes meanwhile counts nothing."""
-    return sum(_bytes(file) for path in paths for file in (path.rglob("*") if path.is_dir() else [path]))
+    """Of all files in these folders. What goes meanwhile counts nothing."""
+    return sum(_bytes(Path(folder, name)) for path in paths for folder, _, names in os.walk(path) for name in names)
 
 
 def _bytes(file: Path) -> int:
     try:
-        return file.lstat().st_size if file.is_file() else 0
+        return file.lstat().st_size
     except OSError:
         return 0

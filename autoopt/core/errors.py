@@ -45,8 +45,10 @@ class Bug(Exception):
     """An error of this program, met by a trial that is on record by now. The message holds the trace."""
 
 
-STOP, OVER, LIMIT, FULL = "stop", "over", "limit", "full"
-"""Why a trial is cut short: a signal, the budget's time, a limit of its own, no room on the disk."""
+STOP, OVER, LIMIT, FULL, KILLED = "stop", "over", "limit", "full", "killed"
+"""Why a trial is cut short: a signal, the budget's time, a limit of its own, no room on the disk, a kill of a process
+that measured for it.
+"""
 
 CUTS: dict[str, Callable[[], AutooptError]] = {
     STOP: lambda: Interrupted("interrupted; its recipe was queued again"),

@@ -1,9 +1,12 @@
 """Memory of processes and of the machine, as Linux tells it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+GROUPS, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+FILES = {"": "memory.max", "memory": "memory.limit_in_bytes"}
+"""By the controllers of a line of /proc/self/cgroup: of version 2, and of version 1."""
 
 
 def resident_gb(pid: int) -> float:
@@ -16,9 +19,25 @@ def resident_gb(pid: int) -> float:
 
 
 def machine_gb() -> float:
-    """What processes here may use together: the machine's memory, or the container's part of it."""
+    """What processes here may use together: the machine's memory, or the least that a container, Slurm or systemd leave
+    of it.
+    """
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return min([whole, *(gb for path in LIMITS if (gb := _read_gb(Path(path))) is not None)])
+    return min([whole, *(gb for path in _limit_files() if (gb := _read_gb(path)) is not None)])
+
+
+def _limit_files() -> Iterator[Path]:
+    """Of the own control group and all above it; in a container the path may be that outside, and the root its own."""
+    try:
+        lines = OWN.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers in FILES:
+            place = Path(group.lstrip("/"))
+            for part in (place, *place.parents):
+                yield GROUPS / controllers / part / FILES[controllers]
 
 
 def _read_gb(path: Path) -> float | None:

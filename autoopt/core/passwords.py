@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 # As SQLAlchemy reads a URL, a password may hold ':' and '/'; and up to the last '@', since some people type that, too.
-USER = re.compile(r"(://[^\s:/]*:)\S*@")
+USER = re.compile(r"(://[^\s:/@]*:)\S*@")
+TOKEN = re.compile(r"(https?://)[^\s:/@]+@")  # there it is a token rather than a name
 QUERY = re.compile(
     r"([?&;](?:[\w.-]*(?:password|passwd|pwd|token|secret|credential|signature)|[\w.-]*api[_-]?key|sig)=)[^\s&;#\"']*",
     re.IGNORECASE,
@@ -17,7 +18,7 @@ def masked(text: str) -> str:
 
     Rather one word too many than one too few: what follows a port up to an '@', without a space between, goes as well.
     """
-    return QUERY.sub(r"\1***", USER.sub(r"\1***@", text))
+    return QUERY.sub(r"\1***", TOKEN.sub(r"\1***@", USER.sub(r"\1***@", text)))
 
 
 def masked_values(value: Any) -> Any:

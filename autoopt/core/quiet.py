@@ -28,9 +28,9 @@ class QuietMachine:
         self._given_up: set[int | None] = set()
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """What keeps the cores busy, with `step` called in between."""
-        self._enter()
+    def working(self, longest_s: float | None = None) -> Iterator[None]:
+        """What keeps the cores busy, with `step` called in between. It waits so long at most for who measures."""
+        self._enter(longest_s)
         try:
             yield
         finally:
@@ -68,9 +68,9 @@ class QuietMachine:
             _unlock(self._look)
         return not free
 
-    def _enter(self) -> None:
-        self._wait(self._turn, exclusive=False)
-        self._wait(self._room, exclusive=False)
+    def _enter(self, longest_s: float | None = None) -> None:
+        self._wait(self._turn, exclusive=False, longest_s=longest_s)
+        self._wait(self._room, exclusive=False, longest_s=longest_s)
         _unlock(self._turn)
         self._working = True
 
@@ -78,13 +78,16 @@ class QuietMachine:
         _unlock(self._room)
         self._working = False
 
-    def _wait(self, file: int | None, *, exclusive: bool) -> None:
+    def _wait(self, file: int | None, *, exclusive: bool, longest_s: float | None = None) -> None:
         """Until the lock is there, or LONGEST_S are over: then it goes on without, and does not wait for that lock
         again before it has found it free.
         """
-        end = time.monotonic() + (0.0 if file in self._given_up else LONGEST_S)
+        longest_s = LONGEST_S if longest_s is None else longest_s
+        end = time.monotonic() + (0.0 if file in self._given_up else longest_s)
         while not _try(file, exclusive=exclusive):
             if time.monotonic() > end:
+                if longest_s < LONGEST_S:
+                    return
                 if file not in self._given_up:
                     log.warning("another process kept the machine for %g s: going on, timings may be noisy", LONGEST_S)
                 self._given_up.add(file)

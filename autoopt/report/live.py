@@ -3,6 +3,7 @@ terminal. search.log has a line for each trial.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group
@@ -53,7 +54,8 @@ class Display:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+        with suppress(OSError):  # it may go to a file on a disk that is full
+            self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def on_start(self, number: int, recipe: Recipe) -> None:
         self._running[number] = recipe_line(recipe)

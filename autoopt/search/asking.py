@@ -12,10 +12,9 @@ from autoopt.core.recipe import Recipe
 from autoopt.core.space import Choice, Range, Space, Value, draw
 
 
-def ask(study: optuna.Study, space: Space) -> tuple[optuna.Trial, Recipe]:
-    """The next queued recipe, else what the sampler proposes."""
-    asked = study.ask()
-    return asked, draw(space, lambda parameter, knob: suggest(asked, parameter, knob))
+def drawn(asked: optuna.Trial, space: Space) -> Recipe:
+    """What was queued, else what the sampler proposes."""
+    return draw(space, lambda parameter, knob: suggest(asked, parameter, knob))
 
 
 @contextmanager

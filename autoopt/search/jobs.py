@@ -1,23 +1,26 @@
 """A job: one trial, or the siblings that an earlier one still owes, evaluated here or in a worker process."""
 
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from autoopt.core.disk import is_full
 from autoopt.core.errors import (
     CUTS,
     FULL,
+    KILLED,
     LIMIT,
     OVER,
     STOP,
     Interrupted,
+    Killed,
     OutOfTime,
     OverLimit,
     Screened,
     trial_failure,
 )
 from autoopt.core.kpi import Kpi
+from autoopt.core.passwords import masked
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Draft, Evaluation, Trial
 from autoopt.search.rules import Rules
@@ -71,7 +74,7 @@ class Ended:
     reason: str = ""
     trace: str = ""
     cut: str = ""
-    """STOP, OVER, LIMIT or FULL where it did not come to its own end."""
+    """STOP, OVER, LIMIT, FULL or KILLED where it did not come to its own end."""
     bug: bool = False
     sibling: bool = False
 
@@ -103,11 +106,28 @@ def perform(
     """Do a job and emit what happens. `trials`: the study's so far; `cut()`: why to cut it short, '' to go on."""
     parent = job.parent
     found = acts.make_up(parent, job.siblings) if parent else _evaluated(job, acts, trials, cut, emit)
-    for sibling in found:
+    for sibling in _each(job, found):
         emit(_ended(job, sibling, sibling=True))
         if cut() == STOP:
             break  # the next session makes up for the rest
     emit(Free(job.number))
+
+
+def _each(job: Job, found: Iterable[Draft]) -> Iterator[Draft]:
+    """The siblings; where making them raises, the one that was to come next says so and is the last."""
+    left, siblings = list(job.siblings), iter(found)
+    while True:
+        try:
+            sibling = next(siblings, None)
+        except Exception as error:
+            if not left:
+                raise
+            yield Draft(left[0], error=error)
+            return
+        if sibling is None:
+            return
+        left.remove(sibling.recipe)
+        yield sibling
 
 
 def _evaluated(
@@ -137,11 +157,11 @@ def _ended(job: Job, draft: Draft, *, sibling: bool = False) -> Ended:
         state, cut = FAILED, _cut(error)
         failure = trial_failure(error) or (str(error) if cut else None)
         bug = failure is None
-        reason = failure or f"a bug: {type(error).__name__}: {error}"
-        trace = "" if cut else "".join(traceback.format_exception(error))
+        reason = failure or masked(f"a bug: {type(error).__name__}: {error}")
+        trace = "" if cut else masked("".join(traceback.format_exception(error)))
     return Ended(job.number, draft.recipe, state, draft.evaluation(), reason, trace, cut, bug, sibling)
 
 
 def _cut(error: BaseException) -> str:
-    kinds = {Interrupted: STOP, OutOfTime: OVER, OverLimit: LIMIT}
+    kinds = {Interrupted: STOP, OutOfTime: OVER, OverLimit: LIMIT, Killed: KILLED}
     return next((cut for kind, cut in kinds.items() if isinstance(error, kind)), FULL if is_full(error) else "")

@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import optuna
 
-from autoopt.core.errors import one_line
+from autoopt.core.errors import Interrupted, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.core.standing import standing
 from autoopt.core.trial import FAILED, Trial
 from autoopt.search.jobs import Ended
 from autoopt.search.patience import passing
-from autoopt.search.queue import retry
+from autoopt.search.queue import LEFT, retry
 from autoopt.search.search import Search
 from autoopt.search.session import Session
 from autoopt.search.telling import add, tell
@@ -48,6 +48,8 @@ class Ledger:
     def close(self, asked: optuna.Trial, ended: Ended, *, again: bool = False) -> Trial:
         """Record a trial that the sampler or the queue asked for; `again`: and queue its recipe."""
         trial = self._trial(asked.number, ended, again=again)
+        if again:  # a kill before it is queued again is made up for by the next session: see queue_left
+            self.patiently(lambda: asked.set_user_attr(LEFT, True))
         self._record(trial, lambda: tell(self.search.study, asked, trial, self.search.kpis))
         if again:
             self.patiently(lambda: retry(self.search.study, asked))
@@ -74,16 +76,19 @@ class Ledger:
             self.search.watch.on_wait("")
 
     def patiently(self, write: Callable[[], T]) -> T:
-        """What `write` returns, tried again until the disk has room and the database takes it."""
+        """What `write` returns, tried again until the disk has room and the database takes it. Raises Interrupted."""
         while True:
             try:
-                found = write()
+                with self.search.at_work():
+                    found = write()
                 self.go_on()
                 return found
             except Exception as error:
                 reason = passing(error)
-                if reason is None or self.search.should_stop():
+                if reason is None:
                     raise
+                if self.search.should_stop():
+                    raise Interrupted(f"stopped while {reason}") from error
                 self.wait_a_little(f"{reason} ({one_line(error, 200)})")
 
     def _trial(self, number: int, ended: Ended, *, again: bool = False, sibling_of: int | None = None) -> Trial:
@@ -108,7 +113,7 @@ class Ledger:
 
     def _record(self, trial: Trial, write: Callable[[], None]) -> Trial:
         """What the trial left behind, then the study, then everybody who watches."""
-        with self.search.at_work(), self.session.clock("log"):
+        with self.session.clock("log"):
             self.trials.append(trial)
             self.standing = standing(self.trials, self.search.kpis)
             self.patiently(lambda: self.search.watch.before_record(trial, self.standing))
@@ -117,6 +122,7 @@ class Ledger:
                 self.known[trial.recipe] = trial
             if trial.state == FAILED:
                 log.warning("trial %d failed: %s", trial.number, trial.reason)
-            self.search.watch.on_end(trial, self.standing)
+            with self.search.at_work():
+                self.search.watch.on_end(trial, self.standing)
             self.patiently(lambda: self.session.save(None))
         return trial

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -11,7 +11,7 @@ from autoopt.core.errors import AutooptError, Interrupted
 from autoopt.core.recipe import Recipe
 from autoopt.core.siblings import baseline, siblings
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
-from autoopt.search.asking import ask, random_sampler
+from autoopt.search.asking import drawn, random_sampler
 from autoopt.search.budget import EXHAUSTED, next_occurrence, seconds_left, spent
 from autoopt.search.expected import expected_seconds
 from autoopt.search.jobs import Job
@@ -29,6 +29,7 @@ REPEATS_IN_A_ROW, FAILURES_IN_A_ROW = 50, 10
 STUBBORN = 5  # repeats or failures in a row after which recipes are drawn at random: some samplers insist on a point
 TOO_LONG_IN_A_ROW = 5  # proposals that would end after the deadline, until the search ends before it
 WAIT_S = 0.2  # for news of workers, between two looks at the time, the disk and the signals
+HOPELESS_S = 3600.0  # that a trial may run after the deadline where nothing is feasible yet
 SAVE_S = 60.0  # a kill costs no more of the session's time
 
 
@@ -46,7 +47,8 @@ def run_search(search: Search) -> str:
         stopped_by = run.until_spent()
     except Interrupted:
         stopped_by = "interrupt"
-    run.ledger.patiently(lambda: run.session.save(stopped_by))
+    with suppress(Interrupted):  # the disk is full: the session counts as killed
+        run.ledger.patiently(lambda: run.session.save(stopped_by))
     return stopped_by
 
 
@@ -74,16 +76,20 @@ class Run:
         while True:
             reason = self._why_stop()
             may_begin = self.search.crew.idle() and self._has_room()
-            if may_begin and self.owed and not self.search.should_stop():
+            owes = bool(self.owed) and not self.search.should_stop() and not self._is_over()
+            if may_begin and owes:
                 self.running.begin(self.owed.pop(0), None)
             elif may_begin and not reason:
                 self._propose()
-            elif not self.running.any() and reason and not self.owed:
-                return reason
+            elif not self.running.any() and reason and not owes:
+                break
             if self.search.should_stop() and not self.running.any():
-                raise Interrupted("stopped between two trials")
+                break
             if not may_begin or self.running.any():
                 self._turn()
+        if reason is None or self.search.should_stop():
+            raise Interrupted("stopped between two trials")
+        return reason
 
     def prepare(self) -> None:
         """Trial 0, the first recipes, and what a stop or a deadline has left of an earlier session."""
@@ -100,10 +106,13 @@ class Run:
             self.ledger.patiently(lambda: queue_again(search.study, search.space, search.again))
             for recipe in search.again:
                 self.ledger.known.pop(recipe, None)
-        for trial in [t for t in self.trials if t.number in search.left and t.state != SCREENED]:
-            lost = self._siblings(trial.recipe)
-            if trial.sibling_of is None and lost:
-                self.owed.append(self._job(trial.number, trial.recipe, lost, trial))
+        owing = {t.number: t for t in self.trials if t.state != SCREENED and not t.again and t.sibling_of is None}
+        for number in search.left:
+            lost = self._siblings(owing[number].recipe) if number in owing else ()
+            if lost:
+                self.owed.append(self._job(number, owing[number].recipe, lost, owing[number]))
+            else:
+                search.watch.on_free(number)
 
     def _turn(self) -> None:
         """Hear of the workers, or wait a little."""
@@ -142,8 +151,9 @@ class Run:
         """One proposal: begun, answered from the record, or left since it would take too long."""
         search, study, clock, ledger = self.search, self.search.study, self.session.clock, self.ledger
         stubborn = max(self.repeats, self.running.failures) >= STUBBORN
-        with search.at_work(), clock("sampler"), random_sampler(study) if stubborn else nullcontext():
-            asked, recipe = ledger.patiently(lambda: ask(study, search.space))
+        with clock("sampler"), random_sampler(study) if stubborn else nullcontext():
+            asked = ledger.patiently(study.ask)
+            recipe = ledger.patiently(lambda: drawn(asked, search.space))  # of what was drawn nothing is drawn twice
         with clock("log"):
             if recipe in ledger.known:
                 self.repeats += 1
@@ -178,9 +188,9 @@ class Run:
         return False
 
     def _is_over(self) -> bool:
-        """Whether running trials are to end: with nothing feasible yet, they may come to their end."""
+        """Whether running trials are to end: with nothing feasible yet, they may come to their end, in an hour."""
         if not self.ledger.standing.feasible:
-            return False
+            return self._seconds_left() <= -HOPELESS_S
         return self._seconds_left() <= 0 or self.search.budget.stop == "kpis"
 
     def _seconds_left(self) -> float:

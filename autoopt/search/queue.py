@@ -1,6 +1,7 @@
 """What waits to be asked before the sampler has a say: first recipes, and those that a stop or a deadline cut short."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -11,6 +12,7 @@ from autoopt.core.trial import DIED
 from autoopt.search.record import RECORD
 
 DEADLY = 4  # searches that died while they had the same recipe
+DEADLY_REASON = f"{DEADLY} searches died while they had its recipe: it is not tried again"
 QUEUED, RETRY_OF, LEFT = "queued", "retry_of", "left"
 FIRST_QUEUED = "autoopt_first_queued"
 
@@ -46,7 +48,8 @@ def queue_left(study: optuna.Study) -> None:
     again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     for trial in trials:
         if LEFT in trial.user_attrs and trial.state == TrialState.FAIL and trial.number not in again:
-            retry(study, trial)
+            asked = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # it may not have asked for all
+            study.enqueue_trial(asked, user_attrs={RETRY_OF: trial.number})
 
 
 def queue_again(study: optuna.Study, space: Space, recipes: Collection[Recipe]) -> None:
@@ -61,26 +64,26 @@ def queue_again(study: optuna.Study, space: Space, recipes: Collection[Recipe]) 
 
 
 def queue_orphans(study: optuna.Study) -> None:
-    """Close trials that a dead search left running. The caller holds the study's lock: nobody works on them.
+    """Close trials that a dead search left running, and queue them again. The caller holds the study's lock: nobody
+    works on them.
 
     A recipe that so many searches died with is not asked again: it may be what killed them.
     """
-    orphans = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    lost = [
-        frozen.user_attrs.get(RECORD, {}).get("recipe") for frozen in study.get_trials(deepcopy=False) if _died(frozen)
-    ]
-    for frozen in orphans:
-        record = frozen.user_attrs.get(RECORD)
-        study.tell(frozen.number, state=TrialState.FAIL)
-        if record is None or lost.count(record["recipe"]) < DEADLY:
-            again(study, frozen)
+    trials = study.get_trials(deepcopy=False)
+    lost = [trial.user_attrs[RECORD]["recipe"] for trial in trials if _died(trial)]
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:
+            record = trial.user_attrs.get(RECORD)
+            if record is not None and lost.count(record["recipe"]) >= DEADLY:
+                _note(study, trial, RECORD, {**record, "reason": DEADLY_REASON, "again": False})
+            else:
+                _note(study, trial, LEFT, True)
+            study.tell(trial.number, state=TrialState.FAIL)
+    queue_left(study)
 
 
-def again(study: optuna.Study, frozen: FrozenTrial) -> None:
-    """Ask what a trial asked, also where it had not come to ask for all of it."""
-    asked = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
-    if asked:
-        study.enqueue_trial(asked, user_attrs={RETRY_OF: frozen.number})
+def _note(study: optuna.Study, trial: FrozenTrial, key: str, value: Any) -> None:
+    study._storage.set_trial_user_attr(trial._trial_id, key, value)  # Optuna has no public way from outside
 
 
 def _died(frozen: FrozenTrial) -> bool:

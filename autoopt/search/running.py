@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import optuna
 
-from autoopt.core.errors import CUTS, FULL, LIMIT, OVER, STOP, AutooptError, Bug, Interrupted
+from autoopt.core.errors import CUTS, FULL, KILLED, LIMIT, OVER, STOP, AutooptError, Bug, Interrupted
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import DIED, FAILED, Evaluation, Trial
 from autoopt.search.jobs import Died, Ended, Epoch, Event, Free, Job
@@ -45,8 +45,8 @@ class Running:
     """Trials that failed in a row, up to now."""
     fulls: int = 0
     """Trials in a row that a full disk ended."""
+    baseline_deaths: int = 0
     _going: dict[int, Going] = field(default_factory=dict)
-    _stop_at: float | None = None
 
     def any(self) -> bool:
         return bool(self._going)
@@ -82,6 +82,7 @@ class Running:
         """End processes that do not react. The others are told to end by `_cut`, which their crew asks."""
         for number, going in self._going.items():
             grace = {STOP: self.search.limits.grace_s, OVER: LATE_S, LIMIT: RESPONSE_S}
+            self._look(going)
             self._cut(going)
             late = going.cut and time.monotonic() - going.cut_at > grace[going.cut]
             most = self.search.limits.trial_gb
@@ -106,31 +107,38 @@ class Running:
         limits, now = self.search.limits, time.monotonic()
         if limits.trial_minutes is not None and now - going.began > 60 * limits.trial_minutes:
             return f"it took longer than limits.trial_minutes={limits.trial_minutes:g}"
-        if limits.trial_gb is None or now - going.looked_at < LOOK_S:
+        self._look(going)
+        if limits.trial_gb is None or going.used_gb <= limits.trial_gb:
             return ""
-        going.looked_at, going.used_gb = now, self.search.crew.used_gb(going.job.number)
-        return f"it used {going.used_gb:.2f} GB of memory, limits.trial_gb={limits.trial_gb:.3g}" * (
-            going.used_gb > limits.trial_gb
-        )
+        return f"it used {going.used_gb:.2f} GB of memory, limits.trial_gb={limits.trial_gb:.3g}"
+
+    def _look(self, going: Going) -> None:
+        """At the memory of its process."""
+        now = time.monotonic()
+        if self.search.limits.trial_gb is not None and now - going.looked_at >= LOOK_S:
+            going.looked_at, going.used_gb = now, self.search.crew.used_gb(going.job.number)
 
     def _ended(self, going: Going, ended: Ended) -> None:
+        going.began = time.monotonic()  # what comes next has its own time, and is not to blame for what came before
+        why, going.why, going.cut = going.why, "", going.cut if going.cut in (STOP, OVER) else ""
         if ended.sibling:
             going.owed.remove(ended.recipe)
-            self.ledger.add(ended, going.job.number)
+            self.ledger.add(ended, going.job.number, again=ended.cut == KILLED)
         elif going.asked is None:
-            self._baseline_ended(going, ended)
+            self._baseline_ended(going, ended, why)
         else:
-            self._own_ended(going, going.asked, ended)
+            self._own_ended(going, going.asked, _explained(ended, why))
         if ended.bug:
             raise Bug(ended.trace)
 
-    def _baseline_ended(self, going: Going, ended: Ended) -> None:
+    def _baseline_ended(self, going: Going, ended: Ended, why: str) -> None:
         if ended.cut == STOP:
             raise Interrupted(ended.reason)
-        if ended.cut == FULL:
-            return  # it is begun anew when there is room
+        self.fulls = self.fulls + 1 if ended.cut == FULL else 0
+        if ended.cut == FULL and self.fulls < FULL_IN_A_ROW:
+            return self.ledger.wait_a_little("the disk is full")  # it is begun anew when there is room
         if ended.state == FAILED and not ended.bug:
-            raise AutooptError(f"the baseline cannot be measured: {going.why or ended.reason}")
+            raise AutooptError(f"the baseline cannot be measured: {why or ended.reason}")
         going.on_record = True
         self.ledger.add(ended, None)
 
@@ -138,7 +146,10 @@ class Running:
         going.on_record = True
         self.fulls = self.fulls + 1 if ended.cut == FULL else 0
         again = ended.cut in (STOP, OVER) or (ended.cut == FULL and self.fulls < FULL_IN_A_ROW)
-        self.ledger.close(asked, _explained(ended, going.why), again=again)
+        if ended.cut == KILLED:  # of a process that measured for it, maybe by the signal that stops the search
+            ended.evaluation.facts[DIED] = ended.reason  # type: ignore[index]
+            again = self.search.should_stop() or self.ledger.deaths(ended.recipe) < self.search.limits.retries
+        self.ledger.close(asked, ended, again=again)
         if not again:
             self.failures = self.failures + 1 if ended.state == FAILED else 0
         if ended.cut == STOP and not self.search.should_stop():
@@ -148,17 +159,21 @@ class Running:
         """The recipe that the worker had is to blame, unless it was ended on purpose."""
         recipe = going.owed[0] if going.on_record and going.owed else going.job.recipe
         ended = self._lost(going, died, recipe)
-        again = ended.cut in (STOP, OVER) or (not ended.cut and self.ledger.deaths(recipe) < self.search.limits.retries)
+        retries = self.search.limits.retries
+        again = ended.cut in (STOP, OVER) or (not ended.cut and self.ledger.deaths(recipe) < retries)
         ended = replace(ended, reason=ended.reason + _outlook(ended, again))
         if not going.on_record and going.asked is None:
-            if not again:
-                raise AutooptError(f"the baseline cannot be measured: {ended.reason}")
+            self.baseline_deaths += 1
+            if ended.cut == STOP:
+                raise Interrupted(ended.reason)
+            if ended.cut or self.baseline_deaths > retries:
+                raise AutooptError(f"the baseline cannot be measured: {self._lost(going, died, recipe).reason}")
         elif not going.on_record and going.asked is not None:
             self.ledger.close(going.asked, ended, again=again)
             self.failures += not again
-        elif going.owed and ended.cut != STOP:
+        elif going.owed and ended.cut not in (STOP, OVER):  # else the next session makes up for them
             self._sibling_died(going, ended, again)
-        self._free(going.job.number, keep=ended.cut == STOP or (going.on_record and bool(going.owed)))
+        self._free(going.job.number, keep=going.on_record and bool(going.owed))
 
     def _sibling_died(self, going: Going, ended: Ended, again: bool) -> None:
         self.ledger.add(ended, going.job.number, again=again)
@@ -182,6 +197,7 @@ class Running:
         )
 
     def _free(self, number: int, *, keep: bool = False) -> None:
+        """`keep`: its weights serve siblings that are owed."""
         going = self._going.pop(number)
         if not keep and not (going.owed and going.cut == STOP):
             self.search.watch.on_free(number)

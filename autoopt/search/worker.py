@@ -24,7 +24,6 @@ from autoopt.search.jobs import Acts, Event, Job, perform
 
 OOM_SCORE = 800  # of -1000 to 1000: where memory runs out, Linux ends a worker before the search
 POLL_S = 0.05
-TERM_S = 2.0  # after a SIGTERM: the search's word that it got one, too, may come later
 
 Start = Callable[[], Acts]
 
@@ -32,6 +31,13 @@ Start = Callable[[], Acts]
 @dataclass(frozen=True)
 class Ready:
     """The worker may be given jobs."""
+
+
+@dataclass(frozen=True)
+class Terminated:
+    """The worker got a SIGTERM. Slurm and systemd send it to all processes, and the search decides what becomes of
+    them; by hand it may be meant for this one alone.
+    """
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,15 @@ class Broken:
 def work(line: Connection, words: Path, preload: str) -> None:
     """The worker's life. What it prints goes to the file `words`; `preload`: a module that takes time to import."""
     _prepare(words)
-    stop = _Stop(line)
+    stop, send = _Stop(line), _Sender(line)
+
+    def on_term(*_: Any) -> None:  # by a thread, since this one may be sending
+        threading.Thread(target=send, args=(Terminated(),), daemon=True).start()
+
+    signal.signal(signal.SIGTERM, on_term)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the search is gone
         importlib.import_module(preload)
         start: Start = line.recv()
-        send = _Sender(line)
         try:
             acts = start()
         except Exception as error:
@@ -61,6 +71,8 @@ def work(line: Connection, words: Path, preload: str) -> None:
         trials: list[Trial] = []
         while True:
             job, fresh = line.recv()
+            if not isinstance(job, Job):
+                continue  # a word about a job that was over by then
             trials += fresh
             stop.begin(job)
             os.ftruncate(1, 0)  # what it prints matters where it dies, and then the last lines do
@@ -73,7 +85,6 @@ class _Stop:
     def __init__(self, line: Connection) -> None:
         self._line, self._number, self._word, self._asked = line, -1, "", 0.0
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the search decides
-        signal.signal(signal.SIGTERM, self._terminated)
 
     def begin(self, job: Job) -> None:
         self._number, self._word = job.number, ""
@@ -88,16 +99,6 @@ class _Stop:
                     self._word = word
         return self._word
 
-    def _terminated(self, *_: Any) -> None:
-        """Slurm and systemd tell all processes, and the search decides; by hand it may be meant for this one alone."""
-
-        def leave() -> None:
-            time.sleep(TERM_S)
-            if not self._word:
-                os._exit(128 + signal.SIGTERM)
-
-        threading.Thread(target=leave, daemon=True).start()
-
 
 class _Sender:
     """Sends from any thread."""
@@ -105,7 +106,7 @@ class _Sender:
     def __init__(self, line: Connection) -> None:
         self._line, self._lock = line, threading.Lock()
 
-    def __call__(self, message: Event | Ready | Broken | logging.LogRecord) -> None:
+    def __call__(self, message: Event | Ready | Terminated | Broken | logging.LogRecord) -> None:
         with self._lock:
             self._line.send(message)
 

@@ -2,7 +2,9 @@
 
 import logging
 import multiprocessing
+import pickle
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,15 +13,16 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from autoopt.core.errors import AutooptError, Bug
+from autoopt.core.errors import STOP, AutooptError, Bug
 from autoopt.core.memory import resident_gb
 from autoopt.core.trial import Trial
 from autoopt.search.jobs import Died, Event, Free, Job
-from autoopt.search.worker import Broken, Ready, Start, work
+from autoopt.search.worker import Broken, Ready, Start, Terminated, work
 
 log = logging.getLogger(__name__)
 
 LAST_LINES = 30
+TERM_S = 2.0  # after a SIGTERM to a worker: the same to the search may come later, and then that decides
 STILLBORN = 3  # workers in a row that die before they are ready, until the search gives up
 SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit locks and threads of torch in any state
 
@@ -36,6 +39,10 @@ class Worker:
     """The last cut that it was told."""
     knows: int = 0
     """So many of the study's trials were sent to it."""
+    terminated_at: float = 0.0
+    """When it got a SIGTERM."""
+    ended: bool = False
+    """For that reason."""
     logged: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
 
@@ -77,6 +84,7 @@ class Workers:
     def begin(self, job: Job, trials: Sequence[Trial], cut: Callable[[], str]) -> None:
         worker = next(worker for worker in self._workers if worker.ready and worker.job is None)
         worker.job, worker.cut, worker.told = job, cut, ""
+        worker.logged.clear()
         _send(worker, (job, list(trials[worker.knows :])))
         worker.knows = len(trials)
 
@@ -85,6 +93,9 @@ class Workers:
             if worker.job and (word := worker.cut()) != worker.told:
                 worker.told = word
                 _send(worker, (worker.job.number, word))
+            if worker.terminated_at and time.monotonic() - worker.terminated_at > TERM_S and worker.told != STOP:
+                worker.ended = True
+                worker.process.kill()
         by_sign: dict[Any, int] = {}
         for place, worker in enumerate(self._workers):
             by_sign |= {worker.line: place, worker.process.sentinel: place}
@@ -116,15 +127,13 @@ class Workers:
 
     def _listen(self, place: int, handle: Callable[[Event], None]) -> None:
         worker = self._workers[place]
-        try:
-            while worker.line.poll():
-                self._heard(worker, worker.line.recv(), handle)
-        except (EOFError, ConnectionResetError):
-            worker.process.join(5)
+        while (message := _receive(worker)) is not None:
+            self._heard(worker, message, handle)
         if worker.process.is_alive():
             return
         self._stillborn += not worker.ready
-        how, words = _how(worker.process.exitcode), _last_words(worker)
+        how = _how(-signal.SIGTERM if worker.ended else worker.process.exitcode)
+        words = _last_words(worker)
         _bury(worker)
         log.warning("worker %d died (%s)", place, how)
         if self._stillborn >= STILLBORN:
@@ -139,6 +148,8 @@ class Workers:
             logging.getLogger(message.name).handle(message)
         elif isinstance(message, Ready):
             worker.ready, self._stillborn = True, 0
+        elif isinstance(message, Terminated):
+            worker.terminated_at = time.monotonic()
         elif isinstance(message, Broken):
             kind = Bug if message.bug else AutooptError
             raise kind(message.trace if message.bug else message.reason)
@@ -153,6 +164,17 @@ def _send(worker: Worker, message: Any) -> None:
         worker.line.send(message)
 
 
+def _receive(worker: Worker) -> Any:
+    """Its next message; None where there is none, or it is dead, or died while it was sending."""
+    try:
+        return worker.line.recv() if worker.line.poll() else None
+    except (EOFError, OSError, pickle.UnpicklingError):
+        worker.process.join(5)
+        worker.process.kill()  # it has closed its line: nobody hears of it any more
+        worker.process.join(5)
+        return None
+
+
 def _bury(worker: Worker) -> None:
     worker.process.kill()
     worker.process.join(10)
@@ -165,7 +187,7 @@ def _how(code: int | None) -> str:
         name = signal.Signals(-code).name
         cause = ": by hand, or by the system where memory ran out" if -code == signal.SIGKILL else ""
         return f"signal {-code}, {name}{cause}"
-    return f"exit code {code}" + (", SIGTERM" if code == 128 + signal.SIGTERM else "")
+    return f"exit code {code}"
 
 
 def _last_words(worker: Worker) -> str:

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import signal
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -116,9 +117,9 @@ def start(delay_s: float = 0.0) -> Acts:
     return Acts(partial(_slowly, delay_s), _owed)
 
 
-def start_deadly(how: str, scheme: str, sibling: bool = False) -> Acts:
-    """Of a worker that does not survive the recipes of a scheme: or, as trials of their own, siblings of it."""
-    return Acts(partial(_deadly, how, scheme, sibling), partial(_owed_deadly, how, scheme))
+def start_deadly(how: str, scheme: str, sibling: bool = False, also_baseline: bool = False) -> Acts:
+    """Of a worker that does not survive the recipes of a scheme; `sibling`: only where they are siblings."""
+    return Acts(partial(_deadly, how, scheme, sibling, also_baseline), partial(_owed_deadly, how, scheme))
 
 
 def _slowly(delay_s: float, draft: Draft, gate: Gate) -> list[Draft]:
@@ -129,8 +130,8 @@ def _slowly(delay_s: float, draft: Draft, gate: Gate) -> list[Draft]:
     return look_up(draft, gate)
 
 
-def _deadly(how: str, scheme: str, sibling: bool, draft: Draft, gate: Gate) -> Iterator[Draft]:
-    if draft.recipe.quantization == scheme and draft.recipe != BASELINE and not sibling:
+def _deadly(how: str, scheme: str, sibling: bool, also_baseline: bool, draft: Draft, gate: Gate) -> Iterator[Draft]:
+    if draft.recipe.quantization == scheme and (also_baseline or draft.recipe != BASELINE) and not sibling:
         die(how, gate)
     return _each(how, scheme, look_up(draft, gate))
 
@@ -150,9 +151,19 @@ def _each(how: str, scheme: str, siblings: list[Draft]) -> Iterator[Draft]:
         yield sibling
 
 
+def _is_socket(fd: int) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
+    except OSError:
+        return False
+
+
 def die(how: str, gate: Gate | None) -> None:
     """Or hang, or take memory: what a recipe may do to its process."""
     logging.getLogger("table").warning("about to %s", how)
+    if how == "mumble":  # half of a message
+        (line,) = (fd for fd in map(int, os.listdir("/proc/self/fd")) if _is_socket(fd))
+        os.write(line, struct.pack("!i", 1_000_000) + b"x" * 10)
     if how == "segfault":
         ctypes.string_at(0)
     if how == "hang":

@@ -2,7 +2,7 @@
 
 import errno
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from autoopt.core.errors import AutooptError, Bug
+from autoopt.core.recipe import Recipe
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, Draft, Trial
 from autoopt.search import ledger as ledger_module
@@ -18,6 +20,7 @@ from autoopt.search import loop as loop_module
 from autoopt.search.budget import Budget
 from autoopt.search.jobs import Evaluate
 from autoopt.search.loop import run_search
+from autoopt.search.queue import DEADLY
 from autoopt.search.record import read_trials
 from autoopt.search.rules import Rules
 from autoopt.search.screening import Gate
@@ -47,12 +50,12 @@ def now_and_then(error: Exception, write: Callable[..., Any]) -> Callable[..., A
     return wrapped
 
 
-@pytest.mark.parametrize("seam", ["tell", "add", "ask"])
+@pytest.mark.parametrize("seam", ["tell", "add", "drawn", "tell_repeat"])
 @pytest.mark.parametrize("error", [FULL, sqlite3.OperationalError("database is locked")], ids=["full", "locked"])
 def test_a_record_is_written_as_soon_as_it_can_be(
     seam: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = loop_module if seam == "ask" else ledger_module
+    module = ledger_module if hasattr(ledger_module, seam) else loop_module
     monkeypatch.setattr(module, seam, now_and_then(error, getattr(module, seam)))
     waits: list[str] = []
     study = begin(tmp_path)
@@ -161,3 +164,79 @@ def shifted(by: timedelta) -> type[datetime]:
             return datetime.now(tz) + by
 
     return Shifted
+
+
+def test_a_full_disk_that_looks_empty_ends_the_search_at_its_baseline(tmp_path: Path) -> None:
+    """It is another disk: waiting for this one would not help."""
+
+    def evaluate(draft: Draft, gate: Gate) -> list[Draft]:
+        raise FULL
+
+    waits: list[str] = []
+    search = make_search(begin(tmp_path), evaluate=evaluate, watch=Watch(on_wait=waits.append))
+    with pytest.raises(AutooptError, match="the baseline cannot be measured: .*No space left on device"):
+        run_search(search)
+    assert waits[0] == "the disk is full"
+
+
+def test_a_stop_ends_the_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, waits = begin(tmp_path), list[str]()
+
+    def write(*args: Any) -> None:
+        raise FULL
+
+    def on_end(trial: Trial, now: Standing) -> None:
+        if len(now.trials) == 3:
+            monkeypatch.setattr(ledger_module, "tell", write)
+
+    search = make_search(study, watch=Watch(on_end=on_end, on_wait=waits.append), should_stop=lambda: len(waits) > 0)
+    assert run_search(search) == "interrupt"
+    assert waits[0].startswith("the disk is full (")
+    assert len(read_trials(study)) == 3
+
+
+def test_a_kill_between_record_and_queue_costs_no_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*args: Any) -> None:
+        raise SystemExit("kill -9")
+
+    study = begin(tmp_path)
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(ledger_module, "retry", killed)
+        run_search(make_search(study, evaluate=filled(4)))
+    lost = read_trials(study)[-1]
+    assert lost.again
+    resumed = begin(tmp_path)
+    run_search(make_search(resumed))
+    assert lost.recipe in {trial.recipe for trial in read_trials(resumed) if trial.state == COMPLETE}
+
+
+def test_a_recipe_that_every_search_dies_with_is_left(tmp_path: Path) -> None:
+    deadly = Recipe("teacher", "none", "int8_static")
+
+    def evaluate(draft: Draft, gate: Gate) -> list[Draft]:
+        if draft.recipe == deadly:
+            raise GeneratorExit("kill -9")
+        return look_up(draft, gate)
+
+    for _ in range(DEADLY):
+        with pytest.raises(GeneratorExit):
+            run_search(make_search(begin(tmp_path), evaluate=evaluate))
+    study = begin(tmp_path)
+    assert run_search(make_search(study, evaluate=evaluate, budget=Budget(trials=6))) == "trials"
+    lost = [trial for trial in read_trials(study) if trial.recipe == deadly]
+    assert len(lost) == DEADLY
+    assert lost[-1].reason == "4 searches died while they had its recipe: it is not tried again"
+    assert "queued again" in lost[0].reason
+
+
+def test_a_bug_in_the_making_of_siblings_is_on_record(tmp_path: Path) -> None:
+    def evaluate(draft: Draft, gate: Gate) -> Iterator[Draft]:
+        look_up(draft, gate)
+        return (Draft(sibling, error=1 / 0) for sibling in draft.siblings)  # type: ignore[arg-type]
+
+    study = begin(tmp_path)
+    with pytest.raises(Bug, match="ZeroDivisionError"):
+        run_search(make_search(study, evaluate=evaluate, rules=Rules(screens=False, bar=False)))
+    last = read_trials(study)[-1]
+    assert last.sibling_of is not None
+    assert last.reason == "a bug: ZeroDivisionError: division by zero"

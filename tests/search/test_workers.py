@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from optuna.trial import TrialState
 from autoopt.core.errors import AutooptError, Bug, ConfigError
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import COMPLETE, FAILED, Trial
-from autoopt.search import limits as limits_module
 from autoopt.search import running as running_module
 from autoopt.search.budget import Budget
 from autoopt.search.jobs import Acts
@@ -215,7 +215,7 @@ def test_a_sigterm_to_one_worker_alone_ends_that_worker(tmp_path: Path) -> None:
 
         run_search(make_search(study, crew=workers, watch=Watch(on_start=on_start), budget=Budget(trials=2)))
     assert [trial.reason for trial in failed(study)] == [
-        "its worker died: exit code 143, SIGTERM; its recipe was queued again"
+        "its worker died: signal 15, SIGTERM; its recipe was queued again"
     ]
 
 
@@ -242,5 +242,59 @@ def test_workers_that_cannot_begin_say_why(tmp_path: Path) -> None:
             pass
 
 
-def test_the_limits_have_names_that_the_loop_reads() -> None:
-    assert running_module.RESPONSE_S == limits_module.RESPONSE_S
+def test_a_baseline_that_kills_its_worker_ends_the_search(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    with (
+        crew(tmp_path, partial(start_deadly, "kill", "none", also_baseline=True), count=1) as workers,
+        pytest.raises(AutooptError, match="^the baseline cannot be measured: its worker died: signal 9, SIGKILL"),
+    ):
+        run_search(make_search(study, crew=workers))
+    assert read_trials(study) == []
+
+
+def test_a_word_about_a_job_that_is_over_harms_no_other(tmp_path: Path) -> None:
+    """The search may be busy recording while the limit passes, and the worker idle by then."""
+    study = begin(tmp_path)
+    watch = Watch(on_end=lambda trial, now: time.sleep(0.3))
+    with crew(tmp_path, partial(start, 0.2)) as workers:
+        limits = Limits(trial_minutes=0.35 / 60)
+        run_search(make_search(study, crew=workers, watch=watch, limits=limits, budget=Budget(trials=12)))
+    assert [trial.reason for trial in failed(study) if trial.killed_worker] == []
+
+
+def test_siblings_have_a_time_of_their_own(tmp_path: Path) -> None:
+    """What the trial itself took is not theirs."""
+    study, rules = begin(tmp_path), Rules(screens=False, bar=False)
+    with crew(tmp_path, partial(start, 0.6), count=1) as workers:
+        limits, watch = Limits(trial_minutes=0.8 / 60), Watch(on_end=lambda trial, now: time.sleep(0.15))
+        search = make_search(study, crew=workers, rules=rules, limits=limits, watch=watch, first=[CNN])
+        run_search(replace(search, budget=Budget(trials=3)))
+    assert failed(study) == []
+    assert any(trial.sibling_of is not None for trial in read_trials(study))
+
+
+def test_a_worker_that_dies_while_it_speaks_costs_its_trial_only(tmp_path: Path) -> None:
+    study = begin(tmp_path)
+    with crew(tmp_path, partial(start_deadly, "mumble", "fp16"), count=1) as workers:
+        run_search(make_search(study, crew=workers, first=[FP16], budget=Budget(trials=3)))
+    assert [trial.recipe for trial in failed(study)][:2] == [FP16, FP16]
+
+
+def test_no_deadline_is_outlived_by_siblings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs is ended after a while, and waits for the next session with the others."""
+    monkeypatch.setattr(running_module, "LATE_S", 0.5)
+    study, rules = begin(tmp_path), Rules(screens=False, bar=False)
+    freed: list[int] = []
+    with crew(tmp_path, partial(start_deadly, "hang", "fp16", True), count=1) as workers:
+        search = make_search(
+            study,
+            crew=workers,
+            rules=rules,
+            first=[INT8, CNN],
+            watch=Watch(on_free=freed.append),
+            budget=Budget(hours=3 / 3600),
+        )
+        assert run_search(search) == "hours"
+    parent = next(trial.number for trial in read_trials(study) if trial.recipe == CNN)
+    assert parent not in freed, "its weights are kept for them"
+    assert not any(trial.sibling_of == parent and trial.recipe.quantization == "fp16" for trial in read_trials(study))
