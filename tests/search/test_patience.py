@@ -200,9 +200,10 @@ def test_a_kill_between_record_and_queue_costs_no_recipe(tmp_path: Path, monkeyp
         raise SystemExit("kill -9")
 
     study = begin(tmp_path)
-    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+    with monkeypatch.context() as patched:
         patched.setattr(ledger_module, "retry", killed)
-        run_search(make_search(study, evaluate=filled(4)))
+        with pytest.raises(SystemExit):
+            run_search(make_search(study, evaluate=filled(4)))
     lost = read_trials(study)[-1]
     assert lost.again
     resumed = begin(tmp_path)
