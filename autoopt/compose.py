@@ -50,13 +50,10 @@ def compose_config(overrides: list[str]) -> dict[str, Any]:
 
 def _check_typed(overrides: list[str]) -> None:
     """What Hydra takes in silence, or answers in words that do not say what to type. Raises ConfigError."""
-    typed: dict[str, str] = {}
     for override in overrides:
-        key, equals, value = override.partition("=")
+        key, _, value = override.partition("=")
         if not key.strip("+~ ") or key.startswith("hydra."):
             raise ConfigError(_unreadable(override))
-        if equals and typed.setdefault(key.lstrip("+"), value) != value:
-            raise ConfigError(f"{key} is typed twice, as {typed[key.lstrip('+')]} and as {value}: type it once")
         options = sorted(path.stem for path in (conf_dir() / key.lstrip("~")).glob("*.yaml"))
         is_list = key == "runtime" and value.startswith("[")
         is_name = bool(re.fullmatch(r"[A-Za-z]\w*", value)) and value != "null"

@@ -280,3 +280,8 @@ def test_a_saved_configuration_is_checked_like_any_other(outputs: str) -> None:
     raw = dict(load_settings([outputs]).raw)
     with pytest.raises(ConfigError, match="unknown key 'kpi'. Did you mean 'kpis'"):
         parse_settings({**raw, "kpi": {}})
+
+
+def test_of_a_key_that_is_typed_twice_the_last_counts(tmp_path: Path) -> None:
+    """As in Hydra: a script's own words come before the user's."""
+    assert load_settings(["budget.trials=3", f"outputs={tmp_path}", "budget.trials=5"]).budget.trials == 5
