@@ -65,7 +65,7 @@ FLAGS = ("--help", "-h", "--version", "--cfg", "--debug", "--rebuild")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit codes: 0 done, 1 a bug, 2 wrong input, 130 and 143 after Ctrl-C and SIGTERM."""
+    """Exit codes: 0 done, 1 a bug, 2 wrong input, 130 and 143 after Ctrl-C and SIGTERM, 129 after SIGHUP."""
     flags = [word for word in argv if word.startswith("-")]
     words = [word for word in argv if not word.startswith("-")]
     debug = "--debug" in flags

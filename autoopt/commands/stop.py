@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second leaves at once."""
+"""Ctrl-C, SIGTERM and a terminal that closes: the first asks for an orderly end, the second leaves at once."""
 
 import os
 import signal
@@ -23,6 +23,8 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         handlers = {signal.SIGINT: self._handle, signal.SIGTERM: self._handle, signal.SIGALRM: self._raise}
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+            handlers[signal.SIGHUP] = self._handle
         self._before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         return self
 
@@ -35,7 +37,7 @@ class StopSignal:
 
     @property
     def exit_code(self) -> int:
-        """0, or 130 after Ctrl-C and 143 after SIGTERM."""
+        """0, or 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP."""
         return 0 if self.signum is None else 128 + self.signum
 
     @contextmanager

@@ -84,7 +84,8 @@ class _Stop:
 
     def __init__(self, line: Connection) -> None:
         self._line, self._number, self._word, self._asked = line, -1, "", 0.0
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the search decides
+        for number in (signal.SIGINT, signal.SIGHUP):  # they reach all processes of a terminal: the search decides
+            signal.signal(number, signal.SIG_IGN)
 
     def begin(self, job: Job) -> None:
         self._number, self._word = job.number, ""

@@ -505,3 +505,21 @@ def test_seconds_by_stage_cover_the_search(tmp_path: Path) -> None:
     parts = [ended.seconds, *(trial.evaluation.seconds for trial in read_trials(study) if trial.evaluation)]
     assert sum(sum(part.values()) for part in parts) >= 0.97 * ended.searched_s
     assert {"train", "log", "sampler"} <= set().union(*parts)
+
+
+def test_the_sampler_keeps_away_from_what_fails(tmp_path: Path) -> None:
+    """Failed recipes are bad to it, not unknown: else half of its proposals would go on failing."""
+
+    def evaluate(draft: Draft, gate: Gate) -> list[Draft]:
+        if draft.recipe.optimizer == "sgd":
+            raise TrialError("the loss became nan in epoch 1")
+        return look_up(draft, gate)
+
+    study = begin(tmp_path)
+    run_search(make_search(study, evaluate=evaluate, first=[], budget=Budget(trials=40)))
+    trained = [trial for trial in read_trials(study) if trial.recipe.is_trained]
+    failed = [trial for trial in trained if trial.state == FAILED]
+    assert len(failed) > 3
+    assert all(study.trials[trial.number].state == TrialState.PRUNED for trial in failed)
+    assert all(study.trials[trial.number].constraints["failed"] > 0 for trial in failed)
+    assert len(failed) < 0.3 * len(trained), "by chance it would be half"
