@@ -1,7 +1,7 @@
 """The trials that run: begun, cut short where they must be, recorded when they end or their worker dies."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import optuna
@@ -25,6 +25,8 @@ class Going:
     """None: nobody asked, it is the baseline, or siblings that were owed."""
     owed: list[Recipe]
     """Siblings that have not been heard of yet."""
+    anew: list[Recipe]
+    """Siblings that something from outside ended."""
     on_record: bool
     began: float = field(default_factory=time.monotonic)
     cut: str = ""
@@ -59,7 +61,7 @@ class Running:
         return any(recipe == going.job.recipe or recipe in going.owed for going in self._going.values())
 
     def begin(self, job: Job, asked: optuna.Trial | None) -> None:
-        going = Going(job, asked, list(job.siblings), on_record=job.parent is not None)
+        going = Going(job, asked, list(job.siblings), [], on_record=job.parent is not None)
         self._going[job.number] = going
         self.search.watch.on_start(job.number, job.recipe)
         self.search.crew.begin(job, self.ledger.trials, lambda: self._cut(going))
@@ -76,7 +78,8 @@ class Running:
         elif isinstance(event, Died):
             self._died(going, event)
         elif isinstance(event, Free):
-            self._free(event.number)
+            self._owe(going, going.anew)
+            self._free(event.number, keep=bool(going.anew))
 
     def tick(self) -> None:
         """End processes that do not react. The others are told to end by `_cut`, which their crew asks."""
@@ -123,7 +126,9 @@ class Running:
         why, going.why, going.cut = going.why, "", going.cut if going.cut in (STOP, OVER) else ""
         if ended.sibling:
             going.owed.remove(ended.recipe)
-            self.ledger.add(ended, going.job.number, again=ended.cut == KILLED)
+            ended, again = self._judged(ended)
+            self.ledger.add(ended, going.job.number, again=again)
+            going.anew += [ended.recipe] * again
         elif going.asked is None:
             self._baseline_ended(going, ended, why)
         else:
@@ -144,16 +149,21 @@ class Running:
 
     def _own_ended(self, going: Going, asked: optuna.Trial, ended: Ended) -> None:
         going.on_record = True
-        self.fulls = self.fulls + 1 if ended.cut == FULL else 0
-        again = ended.cut in (STOP, OVER) or (ended.cut == FULL and self.fulls < FULL_IN_A_ROW)
-        if ended.cut == KILLED:  # of a process that measured for it, maybe by the signal that stops the search
-            ended.evaluation.facts[DIED] = ended.reason  # type: ignore[index]
-            again = self.search.should_stop() or self.ledger.deaths(ended.recipe) < self.search.limits.retries
+        ended, again = self._judged(ended)
         self.ledger.close(asked, ended, again=again)
         if not again:
             self.failures = self.failures + 1 if ended.state == FAILED else 0
         if ended.cut == STOP and not self.search.should_stop():
             raise Interrupted(ended.reason)  # Ctrl-C in a program that uses this as a library
+
+    def _judged(self, ended: Ended) -> tuple[Ended, bool]:
+        """How it is recorded, and whether its recipe is tried again: what came from outside says nothing about it."""
+        self.fulls = self.fulls + 1 if ended.cut == FULL else 0
+        if ended.cut == KILLED:  # a process that measured for it, maybe by the signal that stops the search
+            evaluation = replace(ended.evaluation, facts={**ended.evaluation.facts, DIED: ended.reason})
+            again = self.search.should_stop() or self.ledger.deaths(ended.recipe) < self.search.limits.retries
+            return replace(ended, evaluation=evaluation), again
+        return ended, ended.cut in (STOP, OVER) or (ended.cut == FULL and self.fulls < FULL_IN_A_ROW)
 
     def _died(self, going: Going, died: Died) -> None:
         """The recipe that the worker had is to blame, unless it was ended on purpose."""
@@ -177,10 +187,12 @@ class Running:
 
     def _sibling_died(self, going: Going, ended: Ended, again: bool) -> None:
         self.ledger.add(ended, going.job.number, again=again)
-        rest = going.owed[1:] + going.owed[:1] * again
-        parent = going.job.parent or self._trial(going.job.number)
-        if rest:
-            self.owe(replace(going.job, siblings=tuple(rest), parent=parent))
+        self._owe(going, [*going.owed[1:], *going.anew, *going.owed[:1] * again])
+
+    def _owe(self, going: Going, recipes: Sequence[Recipe]) -> None:
+        if recipes:
+            parent = going.job.parent or self._trial(going.job.number)
+            self.owe(replace(going.job, siblings=tuple(recipes), parent=parent))
 
     def _trial(self, number: int) -> Trial:
         return next(trial for trial in self.ledger.trials if trial.number == number)

@@ -2,7 +2,7 @@
 
 import errno
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ from autoopt.search.rules import Rules
 from autoopt.search.screening import Gate
 from autoopt.search.search import Watch
 from autoopt.search.session import last_ended
-from tests.search.table import begin, look_up, make_search
+from tests.search.table import KPIS, begin, look_up, make_search
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -241,3 +241,25 @@ def test_a_bug_in_the_making_of_siblings_is_on_record(tmp_path: Path) -> None:
     last = read_trials(study)[-1]
     assert last.sibling_of is not None
     assert last.reason == "a bug: ZeroDivisionError: division by zero"
+
+
+def test_a_sibling_that_a_full_disk_ends_is_made_again(tmp_path: Path) -> None:
+    full = [FULL]
+
+    def evaluate(draft: Draft, gate: Gate) -> list[Draft]:
+        found = look_up(draft, gate)
+        for sibling in found[:1]:
+            sibling.error = full.pop() if full else None
+        return found
+
+    def make_up(trial: Trial, recipes: Sequence[Recipe]) -> list[Draft]:
+        return look_up(Draft(trial.recipe, tuple(recipes)), Gate(Rules(), KPIS, (), trial.recipe))
+
+    study = begin(tmp_path)
+    rules = Rules(screens=False, bar=False)
+    run_search(make_search(study, evaluate=evaluate, make_up=make_up, rules=rules, budget=Budget(trials=6)))
+    (lost,) = (trial for trial in read_trials(study) if trial.state == FAILED)
+    assert lost.again
+    assert lost.sibling_of is not None
+    made = [trial for trial in read_trials(study) if trial.recipe == lost.recipe and trial.state == COMPLETE]
+    assert [trial.sibling_of for trial in made] == [lost.sibling_of]
