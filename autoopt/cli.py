@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from autoopt import __version__
+from autoopt.core.disk import is_full
 from autoopt.core.errors import AutooptError, ConfigError, one_line
 from autoopt.core.lookup import lookup
 from autoopt.core.passwords import masked
@@ -95,6 +96,13 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if not is_full(error):
+            raise
+        print(
+            f"autoopt: the disk is full ({one_line(error, 200)}): make room, the same command goes on", file=sys.stderr
+        )
         return 1
 
 

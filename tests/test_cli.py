@@ -1,5 +1,6 @@
 """The command line as a user meets it: real processes."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -106,3 +107,12 @@ def test_a_bug_ends_with_its_trace_without_passwords() -> None:
     done = subprocess.run([sys.executable, "-c", f"{code}cli.main = main; cli.entry()"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.endswith("OSError: http://me:***@host\n")
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*words: object, **options: object) -> int:
+        raise RuntimeError("no report") from OSError(errno.ENOSPC, "No space left on device", "outputs/report.html")
+
+    monkeypatch.setattr("autoopt.cli._run", full)
+    assert main(["report", "study=s"]) == 1
+    assert capsys.readouterr().err == "autoopt: the disk is full (no report): make room, the same command goes on\n"
