@@ -1,6 +1,7 @@
 """The command line: a verb, then Hydra overrides. Heavy imports stay inside the verbs: --help answers at once."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -85,6 +86,8 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError("a '=' stands alone: type KEY=VALUE without spaces around '='")
         verb = words.pop(0) if words and "=" not in words[0] and not words[0].startswith(("~", "+")) else "search"
         lookup(dict.fromkeys(VERBS), verb, "verb")
+        if words and re.fullmatch(r"[A-Za-z0-9][\w.-]*", words[0]):
+            raise ConfigError(f"cannot read {words[0]!r}: type KEY=VALUE, such as autoopt {verb} study={words[0]}")
         if "--rebuild" in flags and verb != "sync":
             raise ConfigError(f"--rebuild belongs to sync, not to {verb}: type autoopt sync --rebuild study=NAME")
         return _run(verb, words, show_config="--cfg" in flags, rebuild="--rebuild" in flags)

@@ -9,7 +9,17 @@ import optuna
 
 from autoopt.core.passwords import masked
 
-NOISY = ("onnxruntime.quantization", "matplotlib", "mlflow", "alembic", "sqlalchemy", "torch", "PIL", "filelock")
+NOISY = (
+    "optuna",
+    "onnxruntime.quantization",
+    "matplotlib",
+    "mlflow",
+    "alembic",
+    "sqlalchemy",
+    "torch",
+    "PIL",
+    "filelock",
+)
 
 
 class _Masked(logging.Formatter):

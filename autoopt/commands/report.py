@@ -1,7 +1,9 @@
 """autoopt report: the study as it stands, also while it is searched."""
 
+from autoopt.champion.package import CHAMPION
 from autoopt.commands.conclude import read_as_searched, tell, write_report
 from autoopt.config import Settings
+from autoopt.core.artifact import is_whole
 from autoopt.search.study import load_study
 
 
@@ -13,5 +15,7 @@ def report(settings: Settings) -> int:
     """
     outcome, _ = read_as_searched(settings, load_study(settings.folder, settings.study))
     write_report(outcome)
-    tell(outcome)
+    champion = settings.folder / CHAMPION
+    damaged = champion.is_dir() and not is_whole(champion)
+    tell(outcome, hints=[f"{champion} is damaged: the same search again writes it anew"] if damaged else [])
     return 0

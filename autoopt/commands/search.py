@@ -21,18 +21,18 @@ from autoopt.commands.stop import StopSignal
 from autoopt.commands.tracking import finish_tracker, start_tracker
 from autoopt.config import Settings
 from autoopt.core import artifact
-from autoopt.core.errors import Interrupted
+from autoopt.core.errors import AutooptError, Interrupted
 from autoopt.core.memory import machine_gb
 from autoopt.core.passwords import masked_values
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import trains
 from autoopt.core.standing import Standing
-from autoopt.core.trial import Trial
+from autoopt.core.trial import FAILED, Trial
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
 from autoopt.search.backup import DATABASE
-from autoopt.search.budget import EXHAUSTED
+from autoopt.search.budget import EXHAUSTED, FAILURES
 from autoopt.search.crew import Here
 from autoopt.search.limits import Limits
 from autoopt.search.loop import run_search
@@ -100,7 +100,11 @@ def run(settings: Settings, task: Task) -> int:
             left=keeper.left(),
         )
         with display:
-            run_search(job)
+            try:
+                run_search(job)
+            except AutooptError as error:
+                log.error("%s", error)
+                raise
         if workers:
             workers.close()
         if not keeper.left():  # else it serves siblings that the stop, or the deadline, has cost
@@ -134,6 +138,7 @@ def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display)
         study.sampler = make_sampler(settings.sampler, settings.seed + len(study.trials), settings.sampler_options)
         study.set_user_attr(CONFIGURATION, masked_values(settings.raw))
         artifact.write_atomically(settings.folder / CONFIG, saved_text(settings.raw))
+        log.info("%d workers, %d trials on record, %s", settings.workers, len(study.trials), settings.budget)
         if study.trials:
             there = sum(trial.state.is_finished() for trial in study.trials)
             display.say(f"going on after {there} trials that are there already")
@@ -152,7 +157,7 @@ def _watch(display: Display, keeper: Keeper, tracker: Tracker | None) -> Watch:
         keeper.on_start(number, recipe)
 
     def on_end(trial: Trial, standing: Standing) -> None:
-        log.info("trial%s", display.on_end(trial, standing))
+        log.log(logging.WARNING if trial.state == FAILED else logging.INFO, "trial%s", display.on_end(trial, standing))
         keeper.on_end()
         if tracker is not None:
             tracker.update(standing)
@@ -191,6 +196,9 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, tracker: Tr
         hints.append(finish_tracker(tracker, outcome, files))
     if outcome.stopped_by == EXHAUSTED:
         hints.append("the space is exhausted: every recipe that was proposed had been evaluated before")
+    if outcome.stopped_by == FAILURES:
+        last = next(trial.reason for trial in reversed(outcome.standing.trials) if trial.state == FAILED)
+        hints.append(f"the last trials all failed, the last one with: {last}")
     if outcome.stopped_by == "interrupt":
         spent = settings.budget.hours is not None and outcome.seconds >= 3600 * settings.budget.hours
         hints.append(

@@ -47,8 +47,11 @@ def _write(target: Target, now: Standing, word: LastWord, rebuild: bool) -> int:
         problem = error
     _tell(target.study, view, now, complete=problem is None)
     if problem is not None:
-        why = masked(one_line(problem, 300))
-        raise AutooptError(f"MLflow did not take all of study {target.study!r}, which keeps everything: {why}")
+        why = masked(one_line(problem, 120))
+        raise AutooptError(
+            f"MLflow did not take all of study {target.study!r}, which keeps everything ({why}…): is it up at "
+            f"{masked(target.uri)}? Else type tracking.uri=http://HOST:PORT"
+        )
     return 0
 
 

@@ -65,6 +65,11 @@ def mend(folder: Path) -> str:
     return f"{DATABASE} was damaged ({damage}): its copy takes its place, the damaged one is kept as {BROKEN}"
 
 
+def has_copy(folder: Path) -> bool:
+    """Whether there is one, and it is whole."""
+    return _is_whole(folder / COPY)
+
+
 def _is_whole(copy: Path) -> bool:
     try:
         return sha256(copy) == copy.with_name(f"{copy.name}.sha256").read_text()

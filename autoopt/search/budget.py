@@ -10,6 +10,8 @@ from autoopt.search.session import counted
 
 EXHAUSTED = "exhausted"
 """Why a search stops whose space has nothing left to try."""
+FAILURES = "failures"
+"""Why a search stops whose last trials all failed."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import optuna
 from autoopt.core.errors import Interrupted, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.core.standing import standing
-from autoopt.core.trial import FAILED, Trial
+from autoopt.core.trial import Trial
 from autoopt.search.jobs import Ended
 from autoopt.search.patience import passing
 from autoopt.search.queue import LEFT, retry
@@ -75,11 +75,11 @@ class Ledger:
             self._waits = False
             self.search.watch.on_wait("")
 
-    def patiently(self, write: Callable[[], T]) -> T:
+    def patiently(self, write: Callable[[], T], stage: str = "log") -> T:
         """What `write` returns, tried again until the disk has room and the database takes it. Raises Interrupted."""
         while True:
             try:
-                with self.search.at_work():
+                with self.search.at_work(), self.session.clock(stage):
                     found = write()
                 self.go_on()
                 return found
@@ -113,16 +113,13 @@ class Ledger:
 
     def _record(self, trial: Trial, write: Callable[[], None]) -> Trial:
         """What the trial left behind, then the study, then everybody who watches."""
-        with self.session.clock("log"):
-            self.trials.append(trial)
-            self.standing = standing(self.trials, self.search.kpis)
-            self.patiently(lambda: self.search.watch.before_record(trial, self.standing))
-            self.patiently(write)
-            if not trial.again:
-                self.known[trial.recipe] = trial
-            if trial.state == FAILED:
-                log.warning("trial %d failed: %s", trial.number, trial.reason)
-            with self.search.at_work():
-                self.search.watch.on_end(trial, self.standing)
-            self.patiently(lambda: self.session.save(None))
+        self.trials.append(trial)
+        self.standing = standing(self.trials, self.search.kpis)
+        self.patiently(lambda: self.search.watch.before_record(trial, self.standing))
+        self.patiently(write)
+        if not trial.again:
+            self.known[trial.recipe] = trial
+        with self.search.at_work(), self.session.clock("log"):
+            self.search.watch.on_end(trial, self.standing)
+        self.patiently(lambda: self.session.save(None))
         return trial

@@ -12,7 +12,7 @@ from autoopt.core.recipe import Recipe
 from autoopt.core.siblings import baseline, siblings
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.search.asking import drawn, random_sampler
-from autoopt.search.budget import EXHAUSTED, next_occurrence, seconds_left, spent
+from autoopt.search.budget import EXHAUSTED, FAILURES, next_occurrence, seconds_left, spent
 from autoopt.search.expected import expected_seconds
 from autoopt.search.jobs import Job
 from autoopt.search.ledger import Ledger
@@ -26,6 +26,7 @@ from autoopt.search.telling import tell_repeat
 log = logging.getLogger(__name__)
 
 REPEATS_IN_A_ROW, FAILURES_IN_A_ROW = 50, 10
+MOST_FAILURES_IN_A_ROW = 30  # also where something has worked before: a limit may be too small for all that trains
 STUBBORN = 5  # repeats or failures in a row after which recipes are drawn at random: some samplers insist on a point
 TOO_LONG_IN_A_ROW = 5  # proposals that would end after the deadline, until the search ends before it
 WAIT_S = 0.2  # for news of workers, between two looks at the time, the disk and the signals
@@ -35,7 +36,7 @@ SAVE_S = 60.0  # a kill costs no more of the session's time
 
 def run_search(search: Search) -> str:
     """Search until the budget is spent; returns why it stopped: trials, hours, until, kpis, plateau, exhausted (of the
-    space) or interrupt.
+    space), failures (too many in a row) or interrupt.
 
     Raises AutooptError where the first FAILURES_IN_A_ROW trials all failed, and Bug where a trial met one, after it was
     recorded as failed.
@@ -100,12 +101,11 @@ class Run:
             if search.crew.idle() and not self.running.any() and self._has_room():
                 self.running.begin(self._job(0, baseline(search.space), ()), None)
             self._turn()
-        with self.session.clock("log"):
-            self.ledger.patiently(lambda: queue_first(search.study, search.space, search.first))
-            self.ledger.patiently(lambda: queue_left(search.study))
-            self.ledger.patiently(lambda: queue_again(search.study, search.space, search.again))
-            for recipe in search.again:
-                self.ledger.known.pop(recipe, None)
+        self.ledger.patiently(lambda: queue_first(search.study, search.space, search.first))
+        self.ledger.patiently(lambda: queue_left(search.study))
+        self.ledger.patiently(lambda: queue_again(search.study, search.space, search.again))
+        for recipe in search.again:
+            self.ledger.known.pop(recipe, None)
         owing = {t.number: t for t in self.trials if t.state != SCREENED and not t.again and t.sibling_of is None}
         for number in search.left:
             lost = self._siblings(owing[number].recipe) if number in owing else ()
@@ -145,27 +145,26 @@ class Run:
         if self.running.failures >= FAILURES_IN_A_ROW and ledger.standing.count(COMPLETE) <= 1:
             last = next(trial.reason for trial in reversed(self.trials) if trial.state == FAILED)
             raise AutooptError(f"the first {self.running.failures} trials all failed, the last one with: {last}")
-        return None
+        return FAILURES if self.running.failures >= MOST_FAILURES_IN_A_ROW else None
 
     def _propose(self) -> None:
         """One proposal: begun, answered from the record, or left since it would take too long."""
-        search, study, clock, ledger = self.search, self.search.study, self.session.clock, self.ledger
+        search, study, ledger = self.search, self.search.study, self.ledger
         stubborn = max(self.repeats, self.running.failures) >= STUBBORN
-        with clock("sampler"), random_sampler(study) if stubborn else nullcontext():
-            asked = ledger.patiently(study.ask)
-            recipe = ledger.patiently(lambda: drawn(asked, search.space))  # of what was drawn nothing is drawn twice
-        with clock("log"):
-            if recipe in ledger.known:
-                self.repeats += 1
-                return ledger.patiently(lambda: tell_repeat(study, asked, ledger.known[recipe], search.kpis))
-            if self.running.has(recipe):
-                self.repeats += 1
-                ledger.patiently(lambda: leave(study, asked))
-                return None
-            if self._would_be_late(recipe):
-                self.too_long += not ledger.patiently(lambda: leave(study, asked))
-                return None
-            ledger.patiently(partial(asked.set_user_attr, RECORD, running(recipe)))
+        with random_sampler(study) if stubborn else nullcontext():
+            asked = ledger.patiently(study.ask, "sampler")
+            recipe = ledger.patiently(lambda: drawn(asked, search.space), "sampler")  # what is drawn is not drawn twice
+        if recipe in ledger.known:
+            self.repeats += 1
+            return ledger.patiently(lambda: tell_repeat(study, asked, ledger.known[recipe], search.kpis))
+        if self.running.has(recipe):
+            self.repeats += 1
+            ledger.patiently(lambda: leave(study, asked))
+            return None
+        if self._would_be_late(recipe):
+            self.too_long += not ledger.patiently(lambda: leave(study, asked))
+            return None
+        ledger.patiently(partial(asked.set_user_attr, RECORD, running(recipe)))
         self.running.begin(self._job(asked.number, recipe, self._siblings(recipe)), asked)
         return None
 

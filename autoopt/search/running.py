@@ -143,7 +143,8 @@ class Running:
         if ended.cut == FULL and self.fulls < FULL_IN_A_ROW:
             return self.ledger.wait_a_little("the disk is full")  # it is begun anew when there is room
         if ended.state == FAILED and not ended.bug:
-            raise AutooptError(f"the baseline cannot be measured: {why or ended.reason}")
+            remedy = ": type a larger one" if ended.cut == LIMIT else ""
+            raise AutooptError(f"the baseline cannot be measured: {why or ended.reason}{remedy}")
         going.on_record = True
         self.ledger.add(ended, None)
 
@@ -177,7 +178,8 @@ class Running:
             if ended.cut == STOP:
                 raise Interrupted(ended.reason)
             if ended.cut or self.baseline_deaths > retries:
-                raise AutooptError(f"the baseline cannot be measured: {self._lost(going, died, recipe).reason}")
+                remedy = ": type a larger one" if ended.cut == LIMIT else ""
+                raise AutooptError(f"the baseline cannot be measured: {self._lost(going, died, recipe).reason}{remedy}")
         elif not going.on_record and going.asked is not None:
             self.ledger.close(going.asked, ended, again=again)
             self.failures += not again

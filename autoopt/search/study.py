@@ -4,8 +4,8 @@ import json
 import sqlite3
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from optuna.storages import RDBStorage
 
 from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.kpi import Kpi
-from autoopt.search.backup import DATABASE, mend
+from autoopt.search.backup import DATABASE, has_copy, mend
+from autoopt.search.patience import passing
 from autoopt.search.queue import queue_orphans
 
 FINGERPRINT = "autoopt_fingerprint"
@@ -43,13 +44,14 @@ def open_study(
     objectives = [kpi for kpi in kpis if kpi.objective]
     if told := mend(folder):
         on_mend(told)
-    storage = open_storage(folder)
-    study = optuna.create_study(
-        study_name=_name_inside(storage) or name,
-        storage=storage,
-        directions=["minimize"] * len(objectives),  # Kpi.loss: smaller is better, whatever the measurement
-        load_if_exists=True,
-    )
+    with _told_as_damaged(folder, "move both away, or type study=NAME for a new one"):
+        storage = open_storage(folder)
+        study = optuna.create_study(
+            study_name=_name_inside(storage) or name,
+            storage=storage,
+            directions=["minimize"] * len(objectives),  # Kpi.loss: smaller is better, whatever the measurement
+            load_if_exists=True,
+        )
     before = study.user_attrs.get(FINGERPRINT)
     now = json.loads(json.dumps(fingerprint))
     if before is None:
@@ -79,19 +81,26 @@ def load_study(folder: Path, name: str) -> optuna.Study:
         raise ConfigError(
             f"no study {name!r} in {folder.parent}. Known: {', '.join(others) or 'none yet: autoopt search begins one'}"
         )
-    try:
+    with _told_as_damaged(folder, "the same search again puts its copy in its place"):
         storage = open_storage(folder)
         inside = _name_inside(storage)
         study = optuna.load_study(study_name=inside, storage=storage) if inside else None
         if study is None or CONFIGURATION not in study.user_attrs:
             raise ConfigError(f"study {name!r} has not begun yet: try again in a moment")
         study.get_trials(deepcopy=False)
-    except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError, StorageInternalError, ValueError) as error:
-        raise ConfigError(
-            f"{folder / DATABASE} is damaged ({one_line(error, 200)}): "
-            f"autoopt search study={name} puts its copy in its place"
-        ) from error
     return study
+
+
+@contextmanager
+def _told_as_damaged(folder: Path, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError, StorageInternalError, ValueError) as error:
+        if passing(error):
+            raise
+        lost = "" if has_copy(folder) else ", and so is its copy"
+        remedy = "move both away, or type study=NAME for a new one" if lost else remedy
+        raise ConfigError(f"{folder / DATABASE} is damaged ({one_line(error, 120)}){lost}: {remedy}") from error
 
 
 def _name_inside(storage: RDBStorage) -> str | None:

@@ -170,8 +170,9 @@ class Tracker:
 
     def _note_trouble(self, error: Exception) -> None:
         """The next attempt opens another view, which reads what is there: a call that failed may have been heard."""
-        what = one_line(error) if self._failures else traceback.format_exc()
-        log.warning("MLflow did not take all, which is tried again: %s", masked(what))
+        level = logging.DEBUG if self._failures else logging.WARNING
+        log.log(level, "MLflow did not take all, which is tried again: %s", masked(one_line(error, 300)))
+        log.debug("%s", masked(traceback.format_exc()))
         with self._changed:
             self._whole = frozenset(self._view.whole) if self._view else self._whole
             self._view, self._told, self._failures = None, True, self._failures + 1

@@ -76,5 +76,13 @@ def test_a_database_that_has_more_than_its_copy_is_left_alone(folder: Path) -> N
 
 def test_a_reader_says_what_to_do(folder: Path) -> None:
     (folder / DATABASE).write_bytes((folder / DATABASE).read_bytes()[:20_000])
-    with pytest.raises(ConfigError, match="study.db is damaged .*: autoopt search study=table puts its copy in its"):
+    with pytest.raises(ConfigError, match="study.db is damaged .*: the same search again puts its copy in its place"):
         load_study(folder, "table")
+
+
+def test_where_the_copy_is_damaged_too_it_is_told(folder: Path) -> None:
+    for name in (DATABASE, COPY):
+        (folder / name).write_bytes((folder / name).read_bytes()[:3000])
+    for read in (lambda: load_study(folder, "table"), lambda: begin(folder)):
+        with pytest.raises(ConfigError, match=r"study.db is damaged .*, and so is its copy: move both away, or type"):
+            read()

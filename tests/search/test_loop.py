@@ -523,3 +523,11 @@ def test_the_sampler_keeps_away_from_what_fails(tmp_path: Path) -> None:
     assert all(study.trials[trial.number].state == TrialState.PRUNED for trial in failed)
     assert all(study.trials[trial.number].constraints["failed"] > 0 for trial in failed)
     assert len(failed) < 0.3 * len(trained), "by chance it would be half"
+
+
+def test_a_search_in_which_nothing_works_any_more_ends(tmp_path: Path) -> None:
+    """As under a limit that is too small for all that trains: failed trials do not use up a budget of trials."""
+    evaluate = failing_at(range(6, 1000), TrialError("it took longer than it may"))
+    study = begin(tmp_path)
+    assert run_search(make_search(study, evaluate=evaluate, budget=Budget(trials=100))) == "failures"
+    assert sum(trial.state == FAILED for trial in read_trials(study)) == 30

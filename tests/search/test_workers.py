@@ -55,11 +55,11 @@ def test_workers_run_side_by_side_exactly_the_trials_asked_for(tmp_path: Path) -
         most = max(most, len(going))
 
     study, watch = begin(tmp_path), Watch(on_start=on_start, on_free=going.discard)
-    with crew(tmp_path, partial(start, 0.05)) as workers:
-        assert run_search(make_search(study, crew=workers, watch=watch)) == "trials"
+    with crew(tmp_path, partial(start, 0.5)) as workers:
+        assert run_search(make_search(study, crew=workers, watch=watch, budget=Budget(trials=9))) == "trials"
     trials = read_trials(study)
     assert most == 2
-    assert [trial.state for trial in trials] == [COMPLETE] * 20
+    assert [trial.state for trial in trials] == [COMPLETE] * 9
     assert max(Counter(trial.recipe for trial in trials).values()) == 1, "nothing is evaluated twice"
 
 
