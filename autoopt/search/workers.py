@@ -2,7 +2,6 @@
 
 import logging
 import multiprocessing
-import pickle
 import signal
 import time
 from collections import deque
@@ -169,7 +168,7 @@ def _receive(worker: Worker) -> Any:
     """Its next message; None where there is none, or it is dead, or died while it was sending."""
     try:
         return worker.line.recv() if worker.line.poll() else None
-    except (EOFError, OSError, pickle.UnpicklingError):
+    except Exception:  # the line is closed, or what came over it is half of a message
         worker.process.join(5)
         worker.process.kill()  # it has closed its line: nobody hears of it any more
         worker.process.join(5)

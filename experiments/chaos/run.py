@@ -24,7 +24,7 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "fashion_killed": lambda folder: kill_real("fashion", folder / "outputs", 3, 8),
     "mlflow_interrupted": lambda folder: interrupt_mlflow(folder / "table", 10),
     "disk_filled": lambda folder: fill_disk(folder / "disk", 5),
-    "files_damaged": lambda folder: damage_files(folder, most=60),
+    "files_damaged": lambda folder: damage_files(folder, most=30),
 }
 
 

@@ -23,6 +23,7 @@ def ask_and_sleep(stop: StopSignal) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_the_first_signal_is_noted(number: int, code: int, capfd: pytest.CaptureFixture[str]) -> None:
+    inherited = signal.signal(number, signal.SIG_DFL)  # under nohup, SIGHUP is ignored
     before = signal.getsignal(number)
     with StopSignal() as stop:
         assert (bool(stop), stop.exit_code) == (False, 0)
@@ -30,6 +31,7 @@ def test_the_first_signal_is_noted(number: int, code: int, capfd: pytest.Capture
         assert (bool(stop), stop.exit_code) == (True, code)
     assert "stopping in order; once more to leave at once" in capfd.readouterr().err
     assert signal.getsignal(number) == before
+    signal.signal(number, inherited)
 
 
 def test_what_never_asks_is_abandoned_after_the_grace() -> None:
