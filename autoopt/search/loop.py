@@ -120,7 +120,8 @@ class Run:
         wait_s = 0.0 if self.search.crew.idle() and not self.running.any() else WAIT_S
         self.search.crew.turn(self.running.handle, wait_s)
         self.running.tick()
-        self.search.watch.on_turn()
+        with self.session.clock("log"):
+            self.search.watch.on_turn()
         if len(self.trials) > ended:
             self.repeats = self.too_long = 0
         if time.monotonic() - self._saved > SAVE_S:
