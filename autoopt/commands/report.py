@@ -10,8 +10,8 @@ from autoopt.search.study import load_study
 def report(settings: Settings) -> int:
     """Read-only on the study: rebuilds report.html, prints the table and the JSON document.
 
-    KPIs and the number of finalists are those of the study's own configuration, whatever today's defaults are; but
-    for the finalists, where its config.yaml is damaged. The exam is shown where search took it.
+    KPIs and the number of finalists are those of the study's own configuration, whatever today's defaults are. The
+    exam is shown where search took it.
     """
     outcome, _ = read_as_searched(settings, load_study(settings.folder, settings.study))
     write_report(outcome)

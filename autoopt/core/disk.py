@@ -6,19 +6,21 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from autoopt.core.errors import chain
+
 MB, GB = 1e6, 1e9
 
 
-def is_full(error: BaseException | None) -> bool:
+def is_full(error: BaseException) -> bool:
     """Whether it was raised, maybe by way of others, because the disk is full."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        text = str(error).lower()
-        if "no space left on device" in text or "disk is full" in text or "disk quota exceeded" in text:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(map(_says_full, chain(error)))
+
+
+def _says_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    text = str(error).lower()
+    return any(words in text for words in ("no space left on device", "disk is full", "disk quota exceeded"))
 
 
 def free_bytes(folder: Path) -> float:

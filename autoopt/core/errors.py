@@ -80,6 +80,13 @@ def foreign(what: str) -> Iterator[None]:
         raise TrialError(f"{what} failed: {type(error).__name__}: {error}") from error
 
 
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those by way of which it was raised."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def one_line(error: BaseException, limit: int | None = None) -> str:
     """The message on one line, cut to so many characters: libraries write pages. Masked first: half a URL could not
     be.

@@ -28,7 +28,7 @@ def queue_first(study: optuna.Study, space: Space, recipes: Sequence[Recipe]) ->
     study.set_user_attr(FIRST_QUEUED, True)
 
 
-def retry(study: optuna.Study, trial: optuna.Trial | FrozenTrial) -> None:
+def retry(study: optuna.Study, trial: optuna.Trial) -> None:
     """Ask the same recipe again, ahead of the sampler."""
     study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
 
