@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from autoopt.core.inputs import Inputs
 from autoopt.core.kpi import Measurement
@@ -97,7 +97,7 @@ def calm(blocks: Sequence[np.ndarray], percentile: float, share: float = CALM) -
 
 def _half(groups: list[float]) -> float:
     """Half of the 95% interval: Student's, over what groups of neighbouring blocks give."""
-    return float(t.ppf(0.975, len(groups) - 1) * np.std(groups, ddof=1) / np.sqrt(len(groups)))
+    return float(stdtrit(len(groups) - 1, 0.975) * np.std(groups, ddof=1) / np.sqrt(len(groups)))
 
 
 def _affordable(subject: Subject) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pytorch_optimizer
 import schedulefree
 import torch
 from torch import nn
@@ -89,6 +88,8 @@ def muon(model: nn.Module, recipe: Recipe) -> Optimizer:
     Embeddings, the last layer, biases and gains take AdamW. The update is scaled to AdamW's size (Liu et al. 2025,
     arXiv:2502.16982), so that one learning rate serves both.
     """
+    import pytorch_optimizer  # a second to import: here, so that a mistyped value is answered without it
+
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     hidden = [p for p in matrices[:-1] if id(p) not in embeddings]
@@ -108,6 +109,8 @@ def schedule_free_adamw(model: nn.Module, recipe: Recipe) -> Optimizer:
 
 def lion(model: nn.Module, recipe: Recipe) -> Optimizer:
     """Sign of an interpolated momentum (Chen et al. 2023, arXiv:2302.06675)."""
+    import pytorch_optimizer
+
     return pytorch_optimizer.Lion(decay_groups(model, recipe), lr=_lr(recipe), betas=_betas(recipe))  # type: ignore[no-any-return]
 
 
