@@ -1,7 +1,8 @@
 """What a trial of a study is done with: in the search's own process, or in each worker."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,26 @@ from autoopt.training.teacher import load_teacher, module_fingerprint
 
 def make_acts(bench: Bench, work: Path) -> Acts:
     return Acts(partial(_evaluate, bench, work), partial(_make_up, bench, work))
+
+
+def limited(acts: Acts, limit: Callable[[], AbstractContextManager[None]]) -> Acts:
+    """The same acts, done within a limit; what is recorded between two of them is not."""
+
+    def within(siblings: Iterable[Draft]) -> Iterator[Draft]:
+        coming = iter(siblings)
+        while True:
+            with limit():
+                sibling = next(coming, None)
+            if sibling is None:
+                return
+            yield sibling
+
+    def evaluate(draft: Draft, gate: Gate) -> Iterator[Draft]:
+        with limit():
+            siblings = acts.evaluate(draft, gate)
+        return within(siblings)
+
+    return Acts(evaluate, lambda trial, recipes: within(acts.make_up(trial, recipes)))
 
 
 def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any]) -> Acts:

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 
 from autoopt.champion.package import crown
-from autoopt.commands.acts import make_acts, start_worker
+from autoopt.commands.acts import limited, make_acts, start_worker
 from autoopt.commands.bench import check, check_given_teacher, load_task, make_bench, narrow
 from autoopt.commands.conclude import read_outcome, tell, write_report
 from autoopt.commands.first import first_recipes
@@ -83,11 +83,12 @@ def run(settings: Settings, task: Task) -> int:
             display.say("stopped before the search began: the same command begins anew")
             return stop.exit_code
         keeper = Keeper(bench, settings)
+        here = limited(make_acts(bench, keeper.work), partial(stop.abandoned_after, settings.limits.grace_s))
         job = Search(
             study=study,
             space=space,
             kpis=settings.kpis,
-            crew=workers or Here(make_acts(bench, keeper.work)),
+            crew=workers or Here(here),
             budget=settings.budget,
             first=first_recipes(space) if settings.rules.warm_start else (),
             rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),

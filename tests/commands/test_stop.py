@@ -3,12 +3,25 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from autoopt.commands import stop as stop_module
+from autoopt.commands.acts import limited
 from autoopt.commands.stop import StopSignal
 from autoopt.core.errors import Interrupted
+from autoopt.core.recipe import Recipe
+from autoopt.core.trial import FAILED, Draft
+from autoopt.search.crew import Here
+from autoopt.search.jobs import Acts
+from autoopt.search.loop import run_search
+from autoopt.search.record import read_trials
+from autoopt.search.rules import Rules
+from autoopt.search.screening import Gate
+from tests.search.table import begin, look_up, make_search
 
 
 def send(number: int) -> None:
@@ -72,3 +85,31 @@ def test_outside_nothing_is_abandoned() -> None:
         send(signal.SIGTERM)
         time.sleep(0.2)
         assert stop
+
+
+@pytest.mark.parametrize("deaf", ["own", "sibling"])
+def test_a_trial_in_this_process_that_never_asks_is_abandoned(deaf: str, tmp_path: Path) -> None:
+    """It is closed, its recipe waits for the next session, and so does a sibling."""
+
+    def evaluate(draft: Draft, gate: Gate) -> Iterator[Draft]:
+        look_up(draft, gate)
+        if gate.number and deaf == "own":
+            ask_and_sleep(stop)
+        return (made(sibling) for sibling in draft.siblings)
+
+    def made(recipe: Recipe) -> Draft:
+        ask_and_sleep(stop)
+        return Draft(recipe)
+
+    study, began = begin(tmp_path), time.monotonic()
+    with StopSignal() as stop:
+        acts = limited(Acts(evaluate), partial(stop.abandoned_after, 0.3))
+        rules = Rules(screens=False, bar=False, siblings=deaf == "sibling")
+        first = [Recipe("cnn", "none", "fp16", learning_rate=1e-3)]
+        search = make_search(study, crew=Here(acts), should_stop=lambda: bool(stop), rules=rules, first=first)
+        assert run_search(search) == "interrupt"
+    assert time.monotonic() - began < 10
+    cut = [trial for trial in read_trials(study) if trial.state == FAILED]
+    assert cut
+    assert all(trial.again for trial in cut)
+    assert [trial.sibling_of is not None for trial in cut] == [deaf == "sibling"]
