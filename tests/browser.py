@@ -1,4 +1,4 @@
-"""A headless Chromium, Debian's, for the tests of pages: `with open_browser() as browser: page = browser.new_page()`."""
+"""A headless Chromium (Debian's) for tests of pages: `with open_browser() as browser: page = browser.new_page()`."""
 
 import shutil
 from collections.abc import Iterator
