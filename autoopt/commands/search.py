@@ -22,6 +22,7 @@ from autoopt.commands.tracking import finish_tracker, start_tracker
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.errors import AutooptError, Interrupted
+from autoopt.core.left import Left
 from autoopt.core.memory import machine_gb
 from autoopt.core.passwords import masked_values
 from autoopt.core.quiet import QuietMachine
@@ -64,7 +65,7 @@ def run(settings: Settings, task: Task) -> int:
     space = narrow(settings, task)
     if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights
         check_given_teacher(settings, task)
-    display = Display(settings.study, settings.kpis, settings.budget.hours, settings.budget.trials)
+    display = Display(settings.study, settings.kpis)
     with lock_study(settings.folder, settings.study), StopSignal() as stop, ExitStack() as closing:
         workers = closing.enter_context(_workers(settings))
         display.say(f"study {settings.study} in {settings.folder}")
@@ -168,11 +169,11 @@ def _watch(display: Display, keeper: Keeper, tracker: Tracker | None) -> Watch:
         display.on_free(number)
         keeper.on_free(number)
 
-    def on_turn() -> None:
-        display.on_turn()
+    def on_turn(left: Left) -> None:
+        display.on_turn(left)
         keeper.on_turn()
 
-    return Watch(on_start, display.on_epoch, keeper.keep, on_end, on_free, display.on_wait, on_turn)
+    return Watch(on_start, display.on_stage, display.on_epoch, keeper.keep, on_end, on_free, display.on_wait, on_turn)
 
 
 def _give_way(quiet: QuietMachine, stop: StopSignal) -> bool:

@@ -1,7 +1,7 @@
 """Where the time goes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,9 +14,12 @@ class StageClock:
     """Adds up wall seconds by stage: `with clock("train"): ...`. A stage that raises is counted too."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    on_stage: Callable[[str], None] = lambda stage: None
+    """Told of each stage as it begins."""
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        self.on_stage(stage)
         began = time.perf_counter()
         try:
             yield

@@ -1,12 +1,12 @@
 """When to stop."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from autoopt.core.left import Left, counted
 from autoopt.core.standing import Standing
-from autoopt.core.trial import FAILED
-from autoopt.search.session import counted
+from autoopt.core.trial import FAILED, Trial
 
 EXHAUSTED = "exhausted"
 """Why a search stops whose space has nothing left to try."""
@@ -38,6 +38,19 @@ def seconds_left(budget: Budget, searched_s: float, until: datetime | None, now:
     """Until each deadline ('hours', 'until') that the budget has. `searched_s`: of the session, so far."""
     left = {} if budget.hours is None else {"hours": budget.hours * 3600 - searched_s}
     return left if until is None else {**left, "until": (until - now).total_seconds()}
+
+
+def budget_left(budget: Budget, trials: Sequence[Trial], *, since: int, searched_s: float, until_s: float) -> Left:
+    """`since`, `searched_s`: see spent; `until_s`: until the nearest deadline, infinite where there is none."""
+    new_trials = counted(trials) - since
+    shares = [new_trials / budget.trials] if budget.trials else []
+    if until_s < float("inf"):
+        shares.append(searched_s / max(searched_s + until_s, 1e-9))
+    return Left(
+        trials=None if budget.trials is None else max(0, budget.trials - new_trials),
+        seconds=None if until_s == float("inf") else max(0.0, until_s),
+        share=min(1.0, max(shares, default=0.0)),
+    )
 
 
 def spent(budget: Budget, standing: Standing, *, since: int, left: Mapping[str, float], running: int = 0) -> str | None:

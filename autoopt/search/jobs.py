@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from autoopt.core.clock import StageClock
 from autoopt.core.disk import is_full
 from autoopt.core.errors import (
     CUTS,
@@ -64,6 +65,14 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Began:
+    """A stage of the trial."""
+
+    number: int
+    stage: str
+
+
+@dataclass(frozen=True)
 class Ended:
     """How the trial of a job, or a sibling of it, ended: plain values that travel between processes."""
 
@@ -97,7 +106,7 @@ class Died:
     """The last lines that it wrote."""
 
 
-Event = Epoch | Ended | Free | Died
+Event = Began | Epoch | Ended | Free | Died
 
 
 def perform(
@@ -136,7 +145,8 @@ def _evaluated(
     def on_epoch(epoch: int, quality: float) -> None:
         emit(Epoch(job.number, epoch, quality))
 
-    draft, found = Draft(job.recipe, job.siblings), ()  # type: tuple[Draft, Iterable[Draft]]
+    clock = StageClock(on_stage=lambda stage: emit(Began(job.number, stage)))
+    draft, found = Draft(job.recipe, job.siblings, clock), ()  # type: tuple[Draft, Iterable[Draft]]
     gate = Gate(job.rules, job.kpis, trials, job.recipe, cut, on_epoch, job.number)
     try:
         found = acts.evaluate(draft, gate)

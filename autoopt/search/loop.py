@@ -8,11 +8,12 @@ from datetime import datetime
 from functools import partial
 
 from autoopt.core.errors import AutooptError, Interrupted
+from autoopt.core.left import Left
 from autoopt.core.recipe import Recipe
 from autoopt.core.siblings import baseline, siblings
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.search.asking import drawn, random_sampler
-from autoopt.search.budget import EXHAUSTED, FAILURES, next_occurrence, seconds_left, spent
+from autoopt.search.budget import EXHAUSTED, FAILURES, budget_left, next_occurrence, seconds_left, spent
 from autoopt.search.expected import expected_seconds
 from autoopt.search.jobs import Job
 from autoopt.search.ledger import Ledger
@@ -121,7 +122,7 @@ class Run:
         self.search.crew.turn(self.running.handle, wait_s)
         self.running.tick()
         with self.session.clock("log"):
-            self.search.watch.on_turn()
+            self.search.watch.on_turn(self._left())
         if len(self.trials) > ended:
             self.repeats = self.too_long = 0
         if time.monotonic() - self._saved > SAVE_S:
@@ -195,6 +196,17 @@ class Run:
 
     def _seconds_left(self) -> float:
         return min(self._deadlines().values(), default=float("inf"))
+
+    def _left(self) -> Left:
+        session = self.session
+        until_s = self._seconds_left()
+        return budget_left(
+            self.search.budget,
+            self.trials,
+            since=session.first_trials,
+            searched_s=session.session_s,
+            until_s=until_s,
+        )
 
     def _deadlines(self) -> dict[str, float]:
         return seconds_left(self.search.budget, self.session.session_s, self.until, datetime.now())

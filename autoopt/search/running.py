@@ -9,7 +9,7 @@ import optuna
 from autoopt.core.errors import CUTS, FULL, KILLED, LIMIT, OVER, STOP, AutooptError, Bug, Interrupted
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import DIED, FAILED, Evaluation, Trial
-from autoopt.search.jobs import Died, Ended, Epoch, Event, Free, Job
+from autoopt.search.jobs import Began, Died, Ended, Epoch, Event, Free, Job
 from autoopt.search.ledger import Ledger
 from autoopt.search.limits import BEYOND, LATE_S, RESPONSE_S
 from autoopt.search.search import Search
@@ -71,7 +71,9 @@ class Running:
         going = self._going.get(event.number)
         if going is None:
             return
-        if isinstance(event, Epoch):
+        if isinstance(event, Began):
+            self.search.watch.on_stage(event.number, event.stage)
+        elif isinstance(event, Epoch):
             self.search.watch.on_epoch(event.number, event.epoch, event.quality)
         elif isinstance(event, Ended):
             self._ended(going, event)

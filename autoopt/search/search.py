@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import optuna
 
 from autoopt.core.kpi import Kpi
+from autoopt.core.left import Left
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import Space
 from autoopt.core.standing import Standing
@@ -22,6 +23,8 @@ class Watch:
     """Told about the search as it goes: the live display, the tracker, the house-keeping of artifacts."""
 
     on_start: Callable[[int, Recipe], None] = lambda number, recipe: None
+    on_stage: Callable[[int, str], None] = lambda number, stage: None
+    """Number of the trial, the stage that it begins."""
     on_epoch: Callable[[int, int, float], None] = lambda number, epoch, quality: None
     """Number of the trial, epoch from 1, quality."""
     before_record: Callable[[Trial, Standing], None] = lambda trial, standing: None
@@ -31,7 +34,7 @@ class Watch:
     """A trial and all its siblings are on record."""
     on_wait: Callable[[str], None] = lambda reason: None
     """The search waits, for what the reason says; '' where it goes on."""
-    on_turn: Callable[[], None] = lambda: None
+    on_turn: Callable[[Left], None] = lambda left: None
     """A few times a second."""
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from optuna import Study
 
 from autoopt.core.clock import StageClock
-from autoopt.core.trial import FAILED, Trial
+from autoopt.core.left import counted
+from autoopt.core.trial import Trial
 
 SESSION = "autoopt_session"
 
@@ -83,8 +84,3 @@ def last_ended(study: Study) -> Ended:
 def _saved(study: Study) -> dict[str, Any]:
     never: dict[str, Any] = {"first_trials": None, "first_s": 0.0, "searched_s": 0.0, "seconds": {}, "ended_by": None}
     return {**never, **study.user_attrs.get(SESSION, {})}
-
-
-def counted(trials: Sequence[Trial]) -> int:
-    """Trials that a budget counts: complete and screened ones, not siblings."""
-    return sum(trial.state != FAILED and trial.sibling_of is None for trial in trials)

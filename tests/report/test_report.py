@@ -11,7 +11,6 @@ from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.standing import standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Evaluation, Trial
 from autoopt.report.document import document
-from autoopt.report.live import Display
 from autoopt.report.outcome import Outcome
 from autoopt.report.page import note, page
 from autoopt.report.plot import front_plot
@@ -255,41 +254,3 @@ def test_the_verdict_covers_every_case(good: Outcome, infeasible: Outcome) -> No
     )
     no_better = outcome(trial(0, 0.95, 0.9), trial(1, 0.94, 0.95))
     assert verdict(no_better).endswith("none beats the baseline on any objective: no champion.")
-
-
-def test_without_a_terminal_a_status_line_is_printed_each_minute(
-    good: Outcome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 1000.0
-    monkeypatch.setattr("autoopt.report.live.time.monotonic", lambda: now)
-    with Display("s", KPIS, 1.0, None) as display:
-        display.on_start(5, good.standing.trials[1].recipe)
-        display.on_epoch(5, 3, 0.91)
-        for ended in good.standing.trials:
-            assert display.on_end(ended, good.standing).startswith(f"{ended.number:4d}  ")
-        for seconds in range(0, 185, 5):
-            now = 1000.0 + seconds
-            display.on_turn()
-        display.on_wait("the disk is nearly full")
-        display.on_wait("")
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    lines = captured.err.strip().splitlines()
-    assert len(lines) == 5
-    assert lines[0].startswith("s: ")
-    assert lines[0].endswith("60 s; running 5  [epoch 3: 0.9100]")
-    assert "trials" in lines[0]
-    assert lines[3:] == ["waiting: the disk is nearly full", "going on"]
-
-
-def test_in_a_terminal_the_display_shows_the_running_trial(good: Outcome, tmp_path: Path) -> None:
-    with (tmp_path / "screen").open("w") as file:
-        console = Console(file=file, force_terminal=True, width=120)
-        with Display("s", KPIS, 1.0, 10, console=console) as display:
-            display.on_end(good.standing.trials[1], good.standing)
-            display.on_start(2, good.standing.trials[2].recipe)
-            display.on_epoch(2, 1, 0.91)
-            console.print(display._render())
-    text = (tmp_path / "screen").read_text()
-    assert "4 trials, 2 feasible, 0 screened, 1 failed" in text
-    assert "[epoch 1: 0.9100]" in text

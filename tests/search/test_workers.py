@@ -17,6 +17,7 @@ import pytest
 from optuna.trial import TrialState
 
 from autoopt.core.errors import AutooptError, Bug, ConfigError
+from autoopt.core.left import Left
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import COMPLETE, FAILED, Trial
 from autoopt.search import running as running_module
@@ -94,7 +95,7 @@ def test_a_worker_killed_by_hand_costs_nothing_but_time(tmp_path: Path) -> None:
     with crew(tmp_path, partial(start, 0.1)) as workers:
         turns = 0
 
-        def on_turn() -> None:
+        def on_turn(left: Left) -> None:
             nonlocal turns
             turns += 1
             if turns in (20, 40):
