@@ -187,7 +187,7 @@ def test_a_trial_that_is_still_training_when_time_is_over_waits_for_the_next_ses
 
     def evaluate(draft: Draft, gate: Gate) -> list[Draft]:
         began.append(draft.recipe)
-        while len(began) > 8:  # trains on and on
+        while len(began) > 4:  # trains on and on
             gate.check()
             time.sleep(0.01)
         return look_up(draft, gate)
