@@ -44,6 +44,8 @@ SPACE = Space(
 )
 SPEED = {"none": 1.0, "fp16": 0.9, "int8_static": 0.4}
 
+TRIALS = 12
+
 
 def look_up(draft: Draft, gate: Gate) -> list[Draft]:
     """Wider is better and slower, int8 is faster; the teacher is best and slowest."""
@@ -98,12 +100,12 @@ def make_search(
     make_up: MakeUp = lambda trial, recipes: (),
     **changes: Any,
 ) -> Search:
-    """A search of 20 trials on the table in this process, any part of it replaced."""
+    """A search of TRIALS trials on the table in this process, any part of it replaced."""
     parts: dict[str, Any] = {
         "space": SPACE,
         "kpis": KPIS,
         "crew": Here(Acts(evaluate, make_up)),
-        "budget": Budget(trials=20),
+        "budget": Budget(trials=TRIALS),
         "first": [Recipe("teacher", "none", "int8_static")],
         "rules": Rules(screens=False, bar=False, siblings=False),
         "watch": Watch(),

@@ -22,7 +22,7 @@ from autoopt.search.rules import Rules
 from autoopt.search.screening import Gate
 from autoopt.search.search import Watch
 from autoopt.search.session import last_ended
-from tests.search.table import KPIS, SPACE, begin, failing, look_up, make_search
+from tests.search.table import KPIS, SPACE, TRIALS, begin, failing, look_up, make_search
 
 
 def failing_at(which: int | range, error: Exception) -> Evaluate:
@@ -43,7 +43,7 @@ def test_it_runs_exactly_the_trials_asked_for(tmp_path: Path) -> None:
     study = begin(tmp_path)
     assert run_search(make_search(study)) == "trials"
     trials = read_trials(study)
-    assert len(trials) == 20
+    assert len(trials) == TRIALS
     assert all(trial.state == COMPLETE for trial in trials)
 
 
@@ -93,7 +93,7 @@ def test_a_trial_error_ends_its_trial_only(tmp_path: Path) -> None:
     assert failed
     assert all(trial.reason.startswith("no luck the ") for trial in failed)
     assert all("TrialError" in trial.trace for trial in failed)
-    assert len(trials) - len(failed) == 20, "failed trials are not counted against the budget"
+    assert len(trials) - len(failed) == TRIALS, "failed trials are not counted against the budget"
 
 
 def test_out_of_memory_ends_its_trial_only(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_an_interrupted_trial_is_tried_again_on_resume(tmp_path: Path) -> None:
     assert run_search(make_search(resumed)) == "trials"
     trials = read_trials(resumed)
     assert trials[7].recipe == lost.recipe
-    assert sum(trial.state == COMPLETE for trial in trials) == 20, "the budget goes on where it was cut short"
+    assert sum(trial.state == COMPLETE for trial in trials) == TRIALS, "the budget goes on where it was cut short"
 
 
 def test_a_trial_that_is_still_training_when_time_is_over_waits_for_the_next_session(tmp_path: Path) -> None:
@@ -421,7 +421,7 @@ def test_a_screened_recipe_is_not_run_again(tmp_path: Path) -> None:
         return look_up(draft, gate)
 
     study = begin(tmp_path)
-    run_search(make_search(study, space=space, evaluate=evaluate, rules=Rules(), budget=Budget(trials=120)))
+    run_search(make_search(study, space=space, evaluate=evaluate, rules=Rules(), budget=Budget(trials=80)))
     assert SCREENED in {trial.state for trial in read_trials(study)}
     assert len(evaluated) == len(set(evaluated))
 

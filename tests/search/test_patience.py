@@ -26,7 +26,7 @@ from autoopt.search.rules import Rules
 from autoopt.search.screening import Gate
 from autoopt.search.search import Watch
 from autoopt.search.session import last_ended
-from tests.search.table import KPIS, begin, look_up, make_search
+from tests.search.table import KPIS, TRIALS, begin, look_up, make_search
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -63,7 +63,7 @@ def test_a_record_is_written_as_soon_as_it_can_be(
     assert run_search(make_search(study, watch=Watch(on_wait=waits.append), rules=rules)) == "trials"
     assert [bool(wait) for wait in waits] == [True, False], "it says so, once"
     trials = read_trials(study)
-    assert sum(trial.sibling_of is None for trial in trials) == 20
+    assert sum(trial.sibling_of is None for trial in trials) == TRIALS
     assert len({trial.recipe for trial in trials}) == len(trials)
     assert FAILED not in {trial.state for trial in trials}
 
@@ -87,7 +87,7 @@ def test_a_database_that_another_program_holds_is_waited_for(tmp_path: Path, mon
         study = begin(tmp_path)
         assert run_search(make_search(study, watch=Watch(on_end=on_end, on_wait=on_wait))) == "trials"
     assert "the study's database is locked by another program" in waits[0]
-    assert len(read_trials(study)) == 20
+    assert len(read_trials(study)) == TRIALS
 
 
 def filled(at: int) -> Evaluate:
@@ -109,7 +109,7 @@ def test_a_trial_that_a_full_disk_ends_is_tried_again(at: int, tmp_path: Path) -
     study = begin(tmp_path)
     assert run_search(make_search(study, evaluate=filled(at))) == "trials"
     failed = [trial for trial in read_trials(study) if trial.state == FAILED]
-    assert sum(trial.state == COMPLETE for trial in read_trials(study)) == 20
+    assert sum(trial.state == COMPLETE for trial in read_trials(study)) == TRIALS
     if at > 1:  # else it was the baseline, which is measured anew
         (lost,) = failed
         assert lost.reason.startswith("the disk is full: ")
@@ -128,7 +128,7 @@ def test_without_room_nothing_is_begun_and_no_time_is_spent(tmp_path: Path) -> N
     search = make_search(study, has_room=has_room, watch=Watch(on_wait=waits.append))
     assert run_search(search) == "trials"
     assert waits == ["the disk is nearly full", ""]
-    assert len(read_trials(study)) == 20
+    assert len(read_trials(study)) == TRIALS
 
 
 def test_a_clock_that_jumps_takes_no_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_a_clock_that_jumps_takes_no_hours(tmp_path: Path, monkeypatch: pytest.M
         ended += 1
         monkeypatch.setattr(loop_module, "datetime", shifted(timedelta(days=(-1) ** ended * 30)))
 
-    search = make_search(study, budget=Budget(trials=20, hours=1), watch=Watch(on_end=on_end))
+    search = make_search(study, budget=Budget(trials=TRIALS, hours=1), watch=Watch(on_end=on_end))
     assert run_search(search) == "trials"
     assert last_ended(study).searched_s < 60
 
@@ -153,7 +153,7 @@ def test_until_goes_by_the_clock(jump: timedelta, reason: str, tmp_path: Path, m
         if trial.number == 8:
             monkeypatch.setattr(loop_module, "datetime", shifted(jump))
 
-    search = make_search(begin(tmp_path), budget=Budget(trials=20, until=until), watch=Watch(on_end=on_end))
+    search = make_search(begin(tmp_path), budget=Budget(trials=TRIALS, until=until), watch=Watch(on_end=on_end))
     assert run_search(search) == reason
 
 

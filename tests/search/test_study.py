@@ -7,12 +7,12 @@ from autoopt.core.errors import ConfigError
 from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
 from autoopt.search.study import CONFIGURATION, difference, load_study, lock_study
-from tests.search.table import begin, make_search
+from tests.search.table import TRIALS, begin, make_search
 
 
 def test_the_same_fingerprint_resumes(tmp_path: Path) -> None:
     run_search(make_search(begin(tmp_path)))
-    assert len(read_trials(begin(tmp_path))) == 20
+    assert len(read_trials(begin(tmp_path))) == TRIALS
 
 
 def test_another_fingerprint_is_refused_with_the_difference(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_a_study_whose_folder_was_renamed_is_still_the_study(tmp_path: Path) -> 
     study.set_user_attr(CONFIGURATION, {})
     run_search(make_search(study))
     (tmp_path / "old").rename(tmp_path / "new")
-    assert len(read_trials(load_study(tmp_path / "new", "new"))) == 20
-    assert len(read_trials(begin(tmp_path / "new", name="new"))) == 20
+    assert len(read_trials(load_study(tmp_path / "new", "new"))) == TRIALS
+    assert len(read_trials(begin(tmp_path / "new", name="new"))) == TRIALS
 
 
 def test_a_study_without_configuration_has_not_begun(tmp_path: Path) -> None:

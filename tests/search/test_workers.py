@@ -29,7 +29,7 @@ from autoopt.search.record import read_trials
 from autoopt.search.rules import Rules
 from autoopt.search.search import Watch
 from autoopt.search.workers import Workers
-from tests.search.table import begin, make_search, start, start_deadly
+from tests.search.table import TRIALS, begin, make_search, start, start_deadly
 
 INT8 = Recipe("teacher", "none", "int8_static")
 CNN = Recipe("cnn", "none", "int8_static", width=1.0, epochs=4, optimizer="sgd", learning_rate=0.01)
@@ -98,14 +98,14 @@ def test_a_worker_killed_by_hand_costs_nothing_but_time(tmp_path: Path) -> None:
         def on_turn(left: Left) -> None:
             nonlocal turns
             turns += 1
-            if turns in (20, 40):
+            if turns in (10, 25):
                 for pid in workers.pids():
                     os.kill(pid, signal.SIGKILL)
 
         run_search(make_search(study, crew=workers, watch=Watch(on_turn=on_turn)))
     assert 1 <= len(failed(study)) <= 4
     complete = {trial.recipe for trial in read_trials(study) if trial.state == COMPLETE}
-    assert len(complete) == 20
+    assert len(complete) == TRIALS
     assert {trial.recipe for trial in failed(study)} <= complete
 
 
@@ -196,7 +196,7 @@ if __name__ == "__main__":
     assert not study.get_trials(states=(TrialState.RUNNING,))
     with crew(tmp_path, start) as workers:
         run_search(make_search(study, crew=workers))
-    assert sum(trial.state == COMPLETE for trial in read_trials(study)) == 20
+    assert sum(trial.state == COMPLETE for trial in read_trials(study)) == TRIALS
 
 
 def _runs(pid: int) -> bool:
