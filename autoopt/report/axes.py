@@ -40,9 +40,12 @@ class Axis:
 
     @property
     def title(self) -> str:
-        better = "higher is better" if self.kpi.higher_is_better else "lower is better"
         unit = "ratio to the baseline" if self.relative else "" if self.is_share else self.facts.unit
-        return f"{self.kpi.name}{f', {unit}' if unit else ''} · {better}"
+        return f"{self.kpi.name}{f', {unit}' if unit else ''}"
+
+    @property
+    def better(self) -> str:
+        return "higher is better" if self.kpi.higher_is_better else "lower is better"
 
     def shown(self, value: float) -> str:
         if self.relative:

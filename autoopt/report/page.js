@@ -19,7 +19,9 @@ function draw(width) {
   for (const figure of document.querySelectorAll("figure")) {
     const chart = figure.querySelector(".chart");
     const { data, layout } = painted(JSON.parse(figure.querySelector("script.data").textContent), style);
-    if (width) Object.assign(layout, { width, autosize: false });
+    const wide = Math.max(width ?? 0, chart.dataset.least);
+    if (width) Object.assign(layout, { width: wide, autosize: false });
+    chart.style.zoom = width ? width / wide : "";
     const toolbar = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
     Plotly.react(chart, data, layout, { ...toolbar, toImageButtonOptions: { filename: document.title, scale: 2 } });
     if (chart.listens) continue;

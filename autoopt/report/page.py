@@ -12,6 +12,14 @@ from autoopt.report.tables import champion, ended_early, exam, mattered, misses,
 from autoopt.report.trials import trials_table
 from autoopt.report.words import UNSTABLE_MEANS, bounds, objectives, unsteady, verdict
 
+BENEATH = "Beside a value: how it compares with the baseline's; beneath it, the 95% interval of that."
+LONG = {
+    "exam": "Final exam",
+    "curves": "Learning curves of the finalists",
+    "time": "Where the time went",
+    "early": "Failed and screened",
+}
+"""Titles of the sections that the navigation shortens."""
 HERE = Path(__file__).parent
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -26,24 +34,24 @@ def page(outcome: Outcome) -> str:
     caution = f" {UNSTABLE_MEANS}." if unsteady(outcome.standing.trials, outcome.kpis) else ""
     sections = [
         ("front", "Front", joined(map(figure, charts["front"]))),
-        ("exam", "Final exam", joined([*map(figure, charts["exams"]), exam(outcome)])),
+        ("exam", "Exam", joined([*map(figure, charts["exams"]), exam(outcome)])),
         ("misses", "Nearest misses", misses(outcome)),
         ("mattered", "What mattered", mattered(outcome)),
-        ("curves", "Learning curves of the finalists", joined(map(figure, charts["curves"]))),
+        ("curves", "Learning curves", joined(map(figure, charts["curves"]))),
         ("parallel", "Knobs and KPIs", joined(map(figure, charts["parallel"]))),
         (
             "all",
             "Trials",
-            joined([trials_table(outcome), tag("p", f"Beneath a value: the baseline's, its 95% interval.{caution}")]),
+            joined([trials_table(outcome), tag("p", f"{BENEATH}{caution}", class_="caption")]),
         ),
-        ("time", "Where the time went", times(outcome)),
-        ("early", "Failed and screened", ended_early(outcome)),
+        ("time", "Time", times(outcome)),
+        ("early", "Ended early", ended_early(outcome)),
     ]
     filled = [section for section in sections if section[2]]
     body = [
         _head(outcome, [(name, title) for name, title, _ in filled]),
         champion(outcome),
-        *(tag("section", tag("h2", title), inside, id=name) for name, title, inside in filled),
+        *(tag("section", tag("h2", LONG.get(name, title)), inside, id=name) for name, title, inside in filled),
         tag("footer", tag("p", "Made anew at any time, also while the search runs:"), command(rebuild(outcome))),
     ]
     return document(f"autoopt: {outcome.study}", body)
@@ -71,10 +79,8 @@ def _head(outcome: Outcome, parts: Sequence[tuple[str, str]]) -> Markup:
 
 def figure(chart: Chart) -> Markup:
     """A chart that page.js draws, and what it needs for it."""
-    height = f"height:{chart.figure.layout.height}px;" + (
-        f"min-width:{chart.least_width}px" if chart.least_width else ""
-    )
-    drawn = tag("div", tag("div", class_="chart", style=height), class_="scroll")
+    size = f"height:{chart.figure.layout.height}px;min-width:{chart.least_width}px"
+    drawn = tag("div", tag("div", class_="chart", style=size, data_least=chart.least_width), class_="scroll")
     return tag("figure", drawn, script(chart.figure.to_plotly_json(), class_="data"), tag("figcaption", chart.caption))
 
 

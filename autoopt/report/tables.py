@@ -5,7 +5,7 @@ from typing import Any
 
 from autoopt.core.exam import POINT, UPPER_LIMIT
 from autoopt.core.kpi import Kpi
-from autoopt.report.importance import LEAST_TRIALS, how_many, importances, knob_name
+from autoopt.report.importance import LEAST_TRIALS, SHUFFLES, how_many, importances, knob_name
 from autoopt.report.markup import Markup, bar, command, joined, table, tag, text
 from autoopt.report.misses import nearest_misses, what_blocks, what_it_gains
 from autoopt.report.outcome import Outcome
@@ -71,15 +71,17 @@ def exam(outcome: Outcome) -> Markup:
     test = outcome.test
     if test is None:
         return Markup("")
-    parts = [table([], _quality(test))]
+    parts = [table([], _quality(test), "quality")]
     for title, (head, *rows) in losses(test).items():
         parts += [tag("h3", title), table(head, rows)]
     if test.get("classes"):
         head = ["class", "rows", "recall", "the baseline's", "difference, points"]
         parts.append(tag("details", tag("summary", f"all {len(test['classes'])} classes"), table(head, _classes(test))))
+    fresh = Markup("")
     if test.get("fresh"):
-        parts += [tag("h3", "In a fresh process"), table(["measured again", "value", "ratio", "95%"], _fresh(test))]
-    return joined(parts)
+        head = ["in a fresh process", "value", "ratio", "95%"]
+        fresh = tag("div", table(head, _fresh(test)))
+    return tag("div", tag("div", *parts), fresh, class_="columns")
 
 
 def _quality(test: Mapping[str, Any]) -> list[list[str]]:
@@ -145,10 +147,10 @@ def mattered(outcome: Outcome) -> Markup:
         ]
         parts.append(tag("div", tag("h3", name), table([], rows, "bars")))
     said = (
-        "How much each knob tells the best quarter of the trials from all (Optuna's PED-ANOVA), beyond what chance gives, "
-        f"over {how_many(outcome)} complete trials with weights of their own. Pale: no more than the largest of 19 "
-        f"shuffles. Knobs that fewer than {LEAST_TRIALS} trials have are left out. The sampler tried promising knobs more "
-        "often, and knobs that go together share what they say: a hint where to look, not a cause."
+        "How much each knob tells the best quarter of the trials from all (Optuna's PED-ANOVA), beyond what chance "
+        f"gives, over {how_many(outcome)} complete trials with weights of their own. Pale: no more than the largest of "
+        f"{SHUFFLES} shuffles. Knobs that fewer than {LEAST_TRIALS} trials have are left out. The sampler tried "
+        "promising values more often, and knobs that go together share what they say: hints, not causes."
     )
     return joined([tag("div", *parts, class_="columns"), tag("p", said, class_="caption")])
 
@@ -173,6 +175,5 @@ def ended_early(outcome: Outcome) -> Markup:
     for ending in found:
         named = ", ".join(map(str, ending.trials[:NUMBERS])) + (", …" if len(ending.trials) > NUMBERS else "")
         rows.append([text(len(ending.trials)), bar(len(ending.trials) / most), ending.how, ending.reason, named])
-    return joined(
-        [tag("p", f"{counts}."), table(["trials", "", "how", "reason, of the first", "which"], rows, "reasons")]
-    )
+    head = ["trials", "", "how", "reason, of the first", "which"]
+    return joined([tag("p", f"{counts}."), table(head, rows, "reasons")])

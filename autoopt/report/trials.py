@@ -19,7 +19,8 @@ def trials_table(outcome: Outcome) -> Markup:
     rows = [_row(outcome, trial, of[trial.number]) for trial in ranked(outcome)]
     units = {kpi.name: outcome.facts[kpi.name].unit for kpi in outcome.kpis}
     names = ["trial", "role", "recipe", *(f"{name} [{unit}]" for name, unit in units.items()), "kpi_score", "why not"]
-    heads = [tag("th", tag("button", name, type="button"), scope="col") for name in names] + [tag("th", "")]
+    heads = [tag("th", tag("button", name, type="button"), scope="col") for name in names]
+    heads.insert(1, tag("th", ""))
     body = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), id="trials")
     return joined([_controls(outcome), tag("div", body, class_="scroll")])
 
@@ -28,13 +29,7 @@ def _controls(outcome: Outcome) -> Markup:
     counts = outcome.standing.counts()
     counts |= {"all": counts["trials"], FRONT: len(outcome.standing.front)}
     buttons = [
-        tag(
-            "button",
-            f"{state} {counts[state]}",
-            type="button",
-            data_state=state,
-            aria_pressed=str(state == "all").lower(),
-        )
+        tag("button", f"{state} {counts[state]}", data_state=state, aria_pressed="true" if state == "all" else "false")
         for state in STATES
     ]
     search = Markup('<input type="search" placeholder="recipe, reason, number" aria-label="search the trials">')
@@ -48,12 +43,12 @@ def _row(outcome: Outcome, trial: Trial, role: str) -> Markup:
     sibling = "" if trial.sibling_of is None else tag("small", f"weights of {trial.sibling_of}")
     cells = [
         _cell(str(trial.number), trial.number),
+        tag("td", _copy(reproduce(outcome, trial.number))),
         _cell(tag("span", role, class_="role"), role),
         _cell(joined([recipe_line(trial.recipe), sibling]), recipe_line(trial.recipe), "long"),
         *(_measured(trial, kpi, outcome) for kpi in kpis),
         _cell("" if score is None else f"{score:.3f}", score),
-        _cell(", ".join(trial.blocking(kpis)) if done else trial.reason, None, "long"),
-        tag("td", _copy(reproduce(outcome, trial.number))),
+        _cell(", ".join(trial.blocking(kpis)) if done else trial.reason, None, "reason"),
     ]
     return tag("tr", *cells, class_=role.replace(" ", "-"), data_state=" ".join(_states(trial, role, kpis)))
 
@@ -69,20 +64,20 @@ def _cell(shown: str, sort: object, class_: str | None = None) -> Markup:
 
 
 def _measured(trial: Trial, kpi: Kpi, outcome: Outcome) -> Markup:
-    """The value, and beneath it how it compares with the baseline's and how sure that is."""
+    """The value, how it compares with the baseline's, and how sure that is."""
     found = trial.measurements.get(kpi.name)
     if found is None:
         return tag("td", "")
     share = outcome.facts[kpi.name].unit == "share"
     shown = f"{100 * found.value:.2f}%" if share else f"{number(found.value)}{UNSTABLE if found.unstable else ''}"
-    beside = ""
+    beside, beneath = "", ""
     if share and found.baseline is not None:
-        beside = f"{100 * (found.value - found.baseline):+.2f} points"
+        beside = f"{100 * (found.value - found.baseline):+.2f}"
     elif found.ratio is not None:
         beside = f"{found.ratio:.3g}x"
-        if found.ratio_interval:
-            beside += " ({:.3g} to {:.3g})".format(*found.ratio_interval)
-    return _cell(joined([shown, tag("small", beside) if beside else ""]), found.value)
+        beneath = "{:.3g} to {:.3g}".format(*found.ratio_interval) if found.ratio_interval else ""
+    parts = [f"{shown} ", tag("span", beside, class_="beside"), tag("small", beneath) if beneath else ""]
+    return _cell(joined(parts), found.value)
 
 
 def _copy(line: str) -> Markup:

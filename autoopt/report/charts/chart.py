@@ -38,9 +38,9 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
         "paper_bgcolor": NONE,
         "plot_bgcolor": NONE,
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
-        "margin": {"l": 64, "r": 16, "t": 16, "b": 56},
+        "margin": {"l": 56, "r": 16, "t": 16, "b": 56},
         "hoverlabel": {"bgcolor": "var(--card)", "bordercolor": GRID, "font": {"color": INK}, "align": "left"},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}, "entrywidth": 104},
         **more,
     }
 
@@ -53,10 +53,11 @@ def ruled(title: str, **more: Any) -> dict[str, Any]:
 
 def along(at: Axis) -> dict[str, Any]:
     """A plotly axis for a KPI."""
+    title = f"{at.title}<br>{at.better}"  # in two lines, for a phone
     if at.is_log:
         ticks = at.log_ticks
-        return ruled(at.title, type="log", tickvals=ticks, ticktext=[at.shown(tick) for tick in ticks])
-    return ruled(at.title, tickformat=".2~%" if at.is_share else ".4~g", ticksuffix="x" if at.relative else "")
+        return ruled(title, type="log", tickvals=ticks, ticktext=[at.shown(tick) for tick in ticks])
+    return ruled(title, tickformat=".2~%" if at.is_share else ".4~g", ticksuffix="x" if at.relative else "")
 
 
 def hover(outcome: Outcome, trial: "Trial", role: str) -> str:

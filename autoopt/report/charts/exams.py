@@ -38,7 +38,7 @@ def exams(outcome: Outcome) -> list[Chart]:
         figure.add_annotation(text=name, x=x, yref="paper", y=1, yanchor="bottom", **label)
     unit = " in points" if scale == 100 else ""
     figure.update_xaxes(
-        **ruled(f"{first['quality']} on the test split less the baseline's{unit}, with its 95% interval")
+        **ruled(f"{first['quality']} less the baseline's{unit},<br>on the test split, with its 95% interval")
     )
     figure.update_yaxes(**ruled("", type="category", autorange="reversed"))
     return [Chart(figure, "A star is the champion, a dot another that passed, a cross one that failed.")]

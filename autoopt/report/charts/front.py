@@ -31,8 +31,9 @@ MARKERS: dict[str, dict[str, Any]] = {
 
 def fronts(outcome: Outcome) -> list[Chart]:
     """The first objective over each of the others; over the trial number where it is the only one."""
-    first, *others = [kpi for kpi in outcome.kpis if kpi.objective]
-    found = [_front(outcome, first, other) for other in others or [None]]
+    first, *more = [kpi for kpi in outcome.kpis if kpi.objective]
+    others: list[Kpi | None] = [*more] or [None]
+    found = [_front(outcome, first, other) for other in others]
     return [chart for chart in found if chart]
 
 

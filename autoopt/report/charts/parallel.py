@@ -14,17 +14,18 @@ from autoopt.core.recipe import Recipe
 from autoopt.core.trial import COMPLETE, Trial
 from autoopt.report.axes import axis
 from autoopt.report.charts.chart import CHAMPION, FRONT, INK, MUTED, NONE, Chart, layout
+from autoopt.report.markup import joined, tag
 from autoopt.report.outcome import Outcome
 from autoopt.report.roles import CHAMPION as CHOSEN
-from autoopt.report.roles import FEASIBLE, NEAREST, roles
+from autoopt.report.roles import FEASIBLE, MISSES, NEAREST, roles
 from autoopt.report.roles import FRONT as ON_FRONT
 
-MOST_KNOBS = 9
+MOST_KNOBS = 7
 LEAST_SHARE = 0.25
 """Of the trials: a knob that fewer have is left out."""
 LEVELS = {FEASIBLE: 1, NEAREST: 2, ON_FRONT: 2, CHOSEN: 3}
 SCALE = ["var(--faint)", "var(--feasible)", FRONT, CHAMPION]
-COLUMN_PX = 104
+COLUMN_PX = 112
 LOG_SPAN = 30.0
 
 
@@ -33,9 +34,8 @@ def parallel(outcome: Outcome) -> list[Chart]:
 
     of = roles(outcome)
     complete = [trial for trial in outcome.standing.trials if trial.state == COMPLETE and trial.number > 0]
-    complete.sort(
-        key=lambda trial: (LEVELS.get(of[trial.number], 0), trial.number)
-    )  # later lines lie over earlier ones
+    # Later lines lie over earlier ones.
+    complete.sort(key=lambda trial: (LEVELS.get(of[trial.number], 0), trial.number))
     knobs = _knobs(complete)
     if len(complete) < 2 or not knobs:
         return []
@@ -48,7 +48,7 @@ def parallel(outcome: Outcome) -> list[Chart]:
         "cmin": -0.5,
         "cmax": 3.5,
     }
-    figure = go.Figure(layout=layout(430, margin={"l": 70, "r": 50, "t": 64, "b": 24}))
+    figure = go.Figure(layout=layout(430, margin={"l": 70, "r": 90, "t": 64, "b": 24}))
     figure.add_parcoords(
         dimensions=columns,
         line=line,
@@ -58,11 +58,13 @@ def parallel(outcome: Outcome) -> list[Chart]:
         rangefont={"size": 1, "color": NONE},
         unselected={"line": {"color": MUTED, "opacity": 0.05}},
     )
+    keys = (("champion", CHOSEN), ("front", ON_FRONT), ("feasible", FEASIBLE), ("misses", MISSES))
+    legend = joined((joined([tag("i", "", class_=f"key {class_}"), role]) for class_, role in keys), " ")
     caption = (
-        f"Each line is one of the {len(complete)} complete trials. Drag along an axis to keep only a part of it, click "
+        f" Each line is one of {len(complete)} complete trials. Drag along an axis to keep only a part of it; click "
         "there to let go; drag a title to move its axis. '–': the recipe has no such knob."
     )
-    return [Chart(figure, caption, least_width=COLUMN_PX * len(columns))]
+    return [Chart(figure, joined([legend, caption]), least_width=COLUMN_PX * len(columns))]
 
 
 def _knobs(trials: Sequence[Trial]) -> list[str]:
@@ -102,8 +104,13 @@ def _of_knob(name: str, values: Sequence[Any]) -> dict[str, Any]:
 def _of_names(name: str, values: Sequence[str]) -> dict[str, Any]:
     order = sorted(set(values), key=lambda value: (value != "–", value))
     place = {value: index for index, value in enumerate(order)}
-    ticks = {"tickvals": list(range(len(order))), "ticktext": order}
+    ticks = {"tickvals": list(range(len(order))), "ticktext": [_short(value) for value in order]}
     return {"label": name, "values": [place[value] for value in values], "range": [-0.2, len(order) - 0.8], **ticks}
+
+
+def _short(name: str) -> str:
+    """What would run into the axis before, with its words cut: 'struct_magnit'."""
+    return name if len(name) <= 16 else "_".join(word[:6] for word in name.split("_"))
 
 
 def _of_kpi(outcome: Outcome, kpi: Kpi, trials: Sequence[Trial]) -> dict[str, Any] | None:
