@@ -20,7 +20,6 @@ def trials_table(outcome: Outcome) -> Markup:
     units = {kpi.name: outcome.facts[kpi.name].unit for kpi in outcome.kpis}
     names = ["trial", "role", "recipe", *(f"{name} [{unit}]" for name, unit in units.items()), "kpi_score", "why not"]
     heads = [tag("th", tag("button", name, type="button"), scope="col") for name in names]
-    heads.insert(1, tag("th", ""))
     body = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), id="trials")
     return joined([_controls(outcome), tag("div", body, class_="scroll")])
 
@@ -42,8 +41,7 @@ def _row(outcome: Outcome, trial: Trial, role: str) -> Markup:
     score = trial.score(kpis) if done else None
     sibling = "" if trial.sibling_of is None else tag("small", f"weights of {trial.sibling_of}")
     cells = [
-        _cell(str(trial.number), trial.number),
-        tag("td", _copy(reproduce(outcome, trial.number))),
+        _cell(joined([f"{trial.number} ", _copy(reproduce(outcome, trial.number))]), trial.number),
         _cell(tag("span", role, class_="role"), role),
         _cell(joined([recipe_line(trial.recipe), sibling]), recipe_line(trial.recipe), "long"),
         *(_measured(trial, kpi, outcome) for kpi in kpis),

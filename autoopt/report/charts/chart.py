@@ -40,7 +40,7 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
         "margin": {"l": 56, "r": 16, "t": 16, "b": 56},
         "hoverlabel": {"bgcolor": "var(--card)", "bordercolor": GRID, "font": {"color": INK}, "align": "left"},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}, "entrywidth": 104},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
         **more,
     }
 

@@ -47,6 +47,7 @@ def _front(outcome: Outcome, vertical: Kpi, horizontal: Kpi | None) -> Chart | N
         return None
     of = roles(outcome)
     figure = go.Figure(layout=layout(460))
+    figure.update_layout(legend_entrywidth=86)  # two beside each other on a phone
     front = sorted(outcome.standing.front, key=lambda trial: _at(x, trial))
     if len(front) > 1 and x is not None:
         step = "hv" if vertical.higher_is_better == (not x.kpi.higher_is_better) else "vh"

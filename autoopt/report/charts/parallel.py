@@ -14,7 +14,7 @@ from autoopt.core.recipe import Recipe
 from autoopt.core.trial import COMPLETE, Trial
 from autoopt.report.axes import axis
 from autoopt.report.charts.chart import CHAMPION, FRONT, INK, MUTED, NONE, Chart, layout
-from autoopt.report.markup import joined, tag
+from autoopt.report.markup import Markup, joined, tag
 from autoopt.report.outcome import Outcome
 from autoopt.report.roles import CHAMPION as CHOSEN
 from autoopt.report.roles import FEASIBLE, MISSES, NEAREST, roles
@@ -61,10 +61,10 @@ def parallel(outcome: Outcome) -> list[Chart]:
     keys = (("champion", CHOSEN), ("front", ON_FRONT), ("feasible", FEASIBLE), ("misses", MISSES))
     legend = joined((joined([tag("i", "", class_=f"key {class_}"), role]) for class_, role in keys), " ")
     caption = (
-        f" Each line is one of {len(complete)} complete trials. Drag along an axis to keep only a part of it; click "
+        f"Each line is one of {len(complete)} complete trials. Drag along an axis to keep only a part of it; click "
         "there to let go; drag a title to move its axis. '–': the recipe has no such knob."
     )
-    return [Chart(figure, joined([legend, caption]), least_width=COLUMN_PX * len(columns))]
+    return [Chart(figure, joined([legend, Markup("<br>"), caption]), least_width=COLUMN_PX * len(columns))]
 
 
 def _knobs(trials: Sequence[Trial]) -> list[str]:
