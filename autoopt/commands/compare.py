@@ -22,7 +22,8 @@ def compare(settings: Settings, names: Sequence[str]) -> int:
     """Read-only on the studies, which may be searched meanwhile: writes compare-A-B.html, prints the table and, as the
     last line of stdout, the JSON document.
     """
-    studies = [_read(replace(settings, study=read_name(name))) for name in names]
+    named = [replace(settings, study=read_name(name)) for name in names]
+    studies = [_read(one) for one in named]
     path = settings.outputs / f"compare-{'-'.join(names)[:LONGEST]}.html"
     artifact.write_atomically(path, compare_page(studies))
     console = stdout_console()
