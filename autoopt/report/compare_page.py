@@ -55,6 +55,7 @@ def _fronts(studies: Sequence[Studied]) -> list[Chart]:
         marker = {
             "symbol": ["star" if trial is best else SYMBOLS[place % len(SYMBOLS)] for trial in front],
             "size": [18 if trial is best else 10 for trial in front],
+            "opacity": 1,
             "color": COLORS[place % len(COLORS)],
         }
         chart.add_scatter(

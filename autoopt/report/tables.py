@@ -141,7 +141,11 @@ def mattered(outcome: Outcome) -> Markup:
     parts = []
     for name, knobs in found.items():
         rows = [
-            [knob_name(k.name), bar(k.share, None if k.above_chance else "chance"), f"{100 * k.share:.0f}%"]
+            [
+                knob_name(k.name),
+                bar(k.share / (knobs[0].share or 1.0), None if k.above_chance else "chance"),
+                f"{100 * k.share:.0f}%",
+            ]
             for k in knobs
             if k.share >= 0.005
         ]
