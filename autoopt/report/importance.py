@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial
 
 from autoopt.core.trial import COMPLETE
@@ -80,6 +79,8 @@ def _of_kpi(asked: list[FrozenTrial], losses: Mapping[int, float]) -> list[Knob]
 
 
 def _evaluated(study: optuna.Study, names: list[str], losses: list[float]) -> dict[str, float]:
+    from optuna.importance import PedAnovaImportanceEvaluator  # brings scikit-learn, which costs a second or three
+
     def target(trial: FrozenTrial) -> float:
         return losses[trial.number]  # numbered anew, in their order
 

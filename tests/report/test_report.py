@@ -135,6 +135,13 @@ def test_the_page_is_one_file_that_says_who_won(good: Outcome) -> None:
         assert outside not in text
 
 
+def test_a_study_that_has_hardly_begun_has_a_page() -> None:
+    assert "No trial beyond the baseline is complete yet" in text_of(outcome(exams={}))
+    text = text_of(outcome(trial(0, 0.95, 2.0), FAILURE, exams={}))
+    assert "Too few trials: 0 with weights of their own are complete, 20 are needed" in text
+    assert 'id="champion"' not in text
+
+
 def test_the_plot_is_drawn_for_any_number_of_trials_and_objectives(
     good: Outcome, infeasible: Outcome, tmp_path: Path
 ) -> None:

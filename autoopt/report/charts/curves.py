@@ -41,10 +41,10 @@ def curves(outcome: Outcome) -> list[Chart]:
     figure.update_xaxes(**ruled("epoch", tickformat="d", nticks=12))
     figure.update_yaxes(**along(at))
     base = outcome.standing.trials[0].measurements[kpi.name]
-    for value, name, color in ((base.baseline, "baseline", INK), (at.bound, "bound", BOUND)):
+    for value, name, color, anchor in ((base.baseline, "baseline", INK, "bottom"), (at.bound, "bound", BOUND, "top")):
         if value is not None:
             figure.add_hline(y=value, line={"color": color, "width": 1, "dash": "dash"})
-            place_ = {"xref": "paper", "x": 1, "xanchor": "right", "y": value, "yanchor": "bottom"}
+            place_ = {"xref": "paper", "x": 1, "xanchor": "right", "y": value, "yanchor": anchor}
             label = {"font": {"size": 11, "color": color}, "showarrow": False}
             figure.add_annotation(text=f"{name} {at.shown(value)}", **place_, **label)
     more = len(members) - MOST

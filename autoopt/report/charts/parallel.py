@@ -29,7 +29,7 @@ COLUMN_PX = 112
 LOG_SPAN = 30.0
 """From so large a ratio of the largest to the least on, an axis is logarithmic."""
 FEW = 6
-"""So many values of a knob are marks themselves."""
+"""So many whole numbers are marks themselves."""
 
 
 def parallel(outcome: Outcome) -> list[Chart]:
@@ -92,10 +92,8 @@ def _of_knob(name: str, values: Sequence[Any]) -> dict[str, Any]:
     low, high = min(ends), max(ends)
     nowhere = low - 0.15 * ((high - low) or 1.0)
     marks = [low + (high - low) * part / 4 for part in range(5)] if high > low else [low]
-    if len(set(ends)) <= FEW:
-        marks = sorted(set(ends))
-    elif all(isinstance(value, int) for value in known):
-        marks = sorted({float(round(mark)) for mark in marks})
+    if all(isinstance(value, int) for value in known) and not log:
+        marks = sorted(set(ends)) if len(set(ends)) <= FEW else sorted({float(round(mark)) for mark in marks})
     lacking = [nowhere] if None in placed else []
     return {
         "label": name,
