@@ -29,7 +29,7 @@ def what_blocks(outcome: Outcome, trial: Trial) -> str:
     for key, violation in _past(trial, outcome.kpis).items():
         name, _, kind = key.partition(".")
         at = _shown(outcome, by_name[name], kind, trial.measurements[name])
-        said.append(f"{name} {at}, {100 * violation:.2g}% past {kind}={getattr(by_name[name], kind):g}")
+        said.append(f"{name} {at}, {_percent(violation)} past {kind}={getattr(by_name[name], kind):g}")
     return "; ".join(said)
 
 
@@ -39,6 +39,11 @@ def what_it_gains(outcome: Outcome, trial: Trial) -> str:
     return ", ".join(
         f"{kpi.name} {gain(measured[kpi.name], outcome.facts[kpi.name])}" for kpi in outcome.kpis if kpi.objective
     )
+
+
+def _percent(share: float) -> str:
+    """Two digits, or all of those before the point."""
+    return f"{100 * share:.0f}%" if share >= 1 else f"{100 * share:.2g}%"
 
 
 def _past(trial: Trial, kpis: tuple[Kpi, ...]) -> dict[str, float]:

@@ -3,6 +3,16 @@
 
 const PRINT_PX = 680; // the width of A4 between its margins
 
+const TOOLBAR = {
+  displaylogo: false,
+  responsive: true,
+  // plotly.js 4 has a button that sends the chart to plotly's own server.
+  showSendToCloud: false,
+  plotlyServerURL: "",
+  modeBarButtonsToRemove: ["select2d", "lasso2d"],
+  toImageButtonOptions: { filename: document.title, scale: 2 },
+};
+
 // A colour is written var(--name) in a figure: what that is depends on light, dark and print.
 function painted(value, style) {
   if (typeof value === "string") {
@@ -22,8 +32,7 @@ function draw(width) {
     const wide = Math.max(width ?? 0, chart.dataset.least);
     if (width) Object.assign(layout, { width: wide, autosize: false });
     chart.style.zoom = width ? width / wide : "";
-    const toolbar = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-    Plotly.react(chart, data, layout, { ...toolbar, toImageButtonOptions: { filename: document.title, scale: 2 } });
+    Plotly.react(chart, data, layout, TOOLBAR);
     if (chart.listens) continue;
     chart.listens = true;
     chart.on("plotly_click", (event) => {

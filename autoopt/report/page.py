@@ -23,7 +23,7 @@ LONG = {
 HERE = Path(__file__).parent
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
-    "font-src data:"
+    "font-src data:; form-action 'none'"
 )
 """The page can load nothing and send nothing, whatever is in it. plotly compiles its WebGL calls: hence the eval."""
 

@@ -73,6 +73,11 @@ def test_it_is_drawn_without_errors_or_requests(shown: Any, told: list[str]) -> 
     assert told == []
 
 
+def test_no_button_sends_a_chart_away(shown: Any) -> None:
+    titles = {button.get_attribute("data-title") for button in shown.locator(".modebar-btn").all()}
+    assert titles == {"Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Autoscale", "Reset axes"}
+
+
 def test_a_name_from_outside_stays_text(shown: Any) -> None:
     assert shown.title() == f"autoopt: {HOSTILE}"
     assert shown.locator("img").count() == 0

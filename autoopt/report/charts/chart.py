@@ -41,6 +41,7 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
         "margin": {"l": 56, "r": 16, "t": 16, "b": 56},
         "hoverlabel": {"bgcolor": "var(--card)", "bordercolor": GRID, "font": {"color": INK}, "align": "left"},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+        "modebar": {"bgcolor": NONE, "color": MUTED, "activecolor": INK},
         **more,
     }
 
