@@ -23,8 +23,8 @@ VIEWS: dict[str, dict[str, Any]] = {
 }
 
 
-def autoopt(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "autoopt", *words], check=True, stdout=subprocess.DEVNULL)
+def autoopt(where: Path, *words: str) -> None:
+    subprocess.run([sys.executable, "-m", "autoopt", *words], cwd=where, check=True, stdout=subprocess.DEVNULL)
 
 
 def take(page_file: Path) -> None:
@@ -45,8 +45,9 @@ def main() -> None:
             folder = Path(sys.argv[1]).absolute()
         else:
             folder = Path(work) / "outputs" / "review"
-            autoopt("task=digits", "study=review", f"outputs={folder.parent}", "budget.trials=30", "tracking=none")
-        autoopt("report", f"study={folder.name}", f"outputs={folder.parent}")
+            autoopt(Path(work), "task=digits", "study=review", "budget.trials=30", "tracking=none")
+        # From beside the outputs folder: the commands on the page need no path then.
+        autoopt(folder.parents[1], "report", f"study={folder.name}", f"outputs={folder.parent.name}")
         take(folder / "report.html")
 
 

@@ -60,7 +60,7 @@ def _front(outcome: Outcome, vertical: Kpi, horizontal: Kpi | None) -> Chart | N
     shown = [_at(y, trial) for trial in complete if of[trial.number] != MISSES]
     part = window(y, shown)
     figure.update_yaxes(**along(y), **({"range": part} if part else {}))
-    figure.update_xaxes(**(along(x) if x else ruled("trial")))
+    figure.update_xaxes(**({**along(x), "range": _reach(x)} if x else ruled("trial")))
     _mark_bounds(figure, x, y)
     if outcome.champion:
         _name_champion(figure, outcome.champion, x, y, part or y.span)
@@ -92,6 +92,13 @@ def _points(outcome: Outcome, role: str, trials: Sequence[Trial], x: Axis | None
 
 def _at(at: Axis | None, trial: Trial) -> float:
     return float(trial.number) if at is None else at.value(trial.measurements[at.kpi.name])
+
+
+def _reach(x: Axis) -> tuple[float, float]:
+    """All points and the bound: one unsure measurement's interval would press them together."""
+    low, high = (_on_axis(x, end) for end in x.span)
+    room = 0.06 * (high - low) or 0.5
+    return low - room, high + room
 
 
 def _mark_bounds(figure: Any, x: Axis | None, y: Axis) -> None:
