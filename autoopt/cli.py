@@ -25,6 +25,7 @@ usage: autoopt [VERB] [KEY=VALUE ...] [--debug]
 verbs:
   search   search, score, log and export (the default verb); the same command again resumes
   report   the study as it stands: table, report.html and one JSON document; also while it is searched
+  compare  studies side by side: table, page and one JSON document; study=A,B
   sync     write what MLflow lacks of a study after an outage, nothing twice; --rebuild removes its runs first
   doctor   check this machine, the packages, the configuration and one tiny trial
 
@@ -52,6 +53,7 @@ examples:
   autoopt                                                    about 3 minutes on 2 cores, nothing to download
   autoopt search kpis.latency_p95_ms.max_ratio=0.1 budget.hours=8 study=tenth
   autoopt report study=tenth
+  autoopt compare study=tenth,fashion-s0
   mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///outputs/mlflow.db
 
 options:
@@ -62,7 +64,7 @@ options:
   --help     print this and exit
 """
 
-VERBS = ("search", "report", "sync", "doctor")
+VERBS = ("search", "report", "compare", "sync", "doctor")
 FLAGS = ("--help", "-h", "--version", "--cfg", "--debug", "--rebuild")
 
 
@@ -122,8 +124,14 @@ def _print_trace(kind: type[BaseException], error: BaseException, trace: Traceba
 def _run(verb: str, overrides: Sequence[str], *, show_config: bool, rebuild: bool) -> int:
     # Read by OpenMP when torch is imported. Its default, spinning, costs 17x where two processes share the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from autoopt.commands.reading import READERS, check_keys, split_studies
     from autoopt.compose import compose_config
 
+    studies: list[str] = []
+    if verb in READERS:
+        check_keys(verb, overrides)
+    if verb == "compare":
+        overrides, studies = split_studies(overrides)
     raw = compose_config(list(overrides))  # a mistyped key is answered before torch is imported
     from autoopt.commands.logs import quiet
     from autoopt.config import parse_settings
@@ -136,6 +144,10 @@ def _run(verb: str, overrides: Sequence[str], *, show_config: bool, rebuild: boo
         from autoopt.commands.report import report
 
         return report(settings)
+    if verb == "compare":
+        from autoopt.commands.compare import compare
+
+        return compare(settings, studies)
     if verb == "sync":
         from autoopt.commands.sync import sync
 

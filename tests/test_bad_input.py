@@ -239,14 +239,30 @@ def encoder(**files: str) -> Make:
 
 ROWS: dict[str, tuple[Words | Make, str]] = {
     # verbs and options
-    "verb": (["serch"], "unknown verb 'serch'. Did you mean 'search'? Known: doctor, report, search"),
-    "a task as the verb": (["digits"], "unknown verb 'digits'. Known: doctor, report, search"),
+    "verb": (["serch"], "unknown verb 'serch'. Did you mean 'search'? Known: compare, doctor, report, search"),
+    "a task as the verb": (["digits"], "unknown verb 'digits'. Known: compare, doctor, report, search"),
     "two verbs": (["search", "report"], "cannot read 'report': type KEY=VALUE"),
     "option": (["--verbose"], "unknown option '--verbose'. Did you mean '--version'? Known: --cfg"),
     "short option": (["-x"], "unknown option '-x'. Known: --cfg"),
     "key with dashes": (["--study=x"], "--study=x: a key is typed without dashes: study=x"),
     "report of nothing": (["report", "study=nothing"], "no study 'nothing' in"),
     "report of a wrong key": (["report", "stuy=x"], "unknown key 'stuy'. Did you mean 'study'?"),
+    "report of a key of the search": (
+        ["report", "study=x", "workers=2"],
+        "report, which reads a study as it was searched: unknown key 'workers'. Known: outputs, study",
+    ),
+    "sync of a key of the search": (
+        ["sync", "budget.trials=3"],
+        "unknown key 'budget.trials'. Known: outputs, study, tr",
+    ),
+    "compare of nothing": (["compare"], "no study: compare needs two different studies or more"),
+    "compare of one": (
+        ["compare", "study=a"],
+        "study=a: compare needs two different studies or more: type autoopt comp",
+    ),
+    "compare of twins": (["compare", "study=[a,a]"], "study=[a,a]: compare needs two different studies or more"),
+    "compare of a bad name": (["compare", "study=a,b/c"], "study='b/c': letters, digits, '.', '_' and '-'"),
+    "compare of what is not there": (["compare", "study=a,b"], "no study 'a' in"),
     "doctor of a wrong task": (["doctor", "task=digit"], "unknown task 'digit'. Did you mean 'digits'?"),
     # how keys are typed
     "bracket": (["space.optimizer=[sgd"], "cannot read 'space.optimizer=[sgd': type KEY=VALUE"),

@@ -25,5 +25,5 @@ def test_it_holds_configuration_data_and_licences(wheel: Path) -> None:
     assert {
         f"autoopt/tasks/fashion_data/{name}" for name in ("images.npz.xz", "teacher.safetensors", "LICENSE")
     } <= names
-    assert "autoopt/py.typed" in names
+    assert {"autoopt/py.typed", "autoopt/report/page.js", "autoopt/report/style.css"} <= names
     assert not [name for name in names if name.startswith(("tests/", "experiments/"))]

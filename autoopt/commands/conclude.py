@@ -44,6 +44,7 @@ def read_outcome(settings: Settings, study: Study, kpis: tuple[Kpi, ...]) -> Out
         stopped_by=ended.stopped_by,
         seconds=ended.searched_s,
         between_trials=ended.seconds,
+        asked=study.get_trials(deepcopy=False),
     )
 
 
@@ -58,7 +59,7 @@ def write_report(outcome: Outcome) -> list[Path]:
     """front.png and report.html in the study's folder."""
     plot = front_plot(outcome, outcome.folder / "front.png")
     html = outcome.folder / "report.html"
-    artifact.write_atomically(html, page(outcome, plot))
+    artifact.write_atomically(html, page(outcome))
     return [html, plot]
 
 

@@ -10,8 +10,8 @@ from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.standing import standing
+from autoopt.report.note import note
 from autoopt.report.outcome import Outcome
-from autoopt.report.page import note
 from autoopt.search.record import read_trials
 from autoopt.search.study import IDENTITY
 from autoopt.tracking.store import default_uri

@@ -1,15 +1,18 @@
 """What a study has come to: the one value that table, page, note and document are made from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoopt.core.clock import STAGES
 from autoopt.core.exam import best_passed
 from autoopt.core.kpi import Facts, Kpi
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Trial
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Outcome:
     """Search time of all sessions."""
     between_trials: Mapping[str, float]
     """Seconds by stage that no trial's record holds: proposing and logging since the last one."""
+    asked: "Sequence[FrozenTrial]" = ()
+    """Optuna's trials, with the parameters that a recipe was drawn by: what mattered is read from them."""
 
     def seconds_by_stage(self) -> dict[str, float]:
         """In the order of a trial; with one worker their sum is the search time, but for what nobody has counted."""

@@ -1,80 +1,101 @@
-"""The picture of the front, for the page, MLflow and chat."""
+"""The picture of the front, for the README, MLflow and chat: what the page's scatter shows, as PNG."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from autoopt.core.kpi import Kpi
 from autoopt.core.trial import COMPLETE, Trial
+from autoopt.report.axes import Axis, axis, window
 from autoopt.report.outcome import Outcome
+from autoopt.report.roles import BASELINE, CHAMPION, FEASIBLE, FRONT, MISSES, NEAREST, roles
+from autoopt.report.words import gain
+
+MARKERS: dict[str, dict[str, Any]] = {
+    MISSES: {"color": "#9aa3ad", "marker": "x", "s": 22, "linewidths": 1.1},
+    FEASIBLE: {"color": "#6fb1e0", "s": 28},
+    NEAREST: {"color": "#d55e00", "marker": "^", "s": 70},
+    FRONT: {"color": "#0062a8", "marker": "D", "s": 42},
+    BASELINE: {"color": "#1c2127", "marker": "s", "s": 46},
+    CHAMPION: {"color": "#d55e00", "marker": "*", "s": 230, "edgecolors": "white", "linewidths": 0.8},
+}
+"""By role, as on the page; the later ones lie over the earlier ones."""
+BOUND = "#a3195b"
 
 
 def front_plot(outcome: Outcome, path: Path) -> Path:
-    """All complete trials over the first two objectives (over the trial number where there is one), as PNG."""
-    standing, champion = outcome.standing, outcome.champion
-    objectives = [kpi for kpi in outcome.kpis if kpi.objective]
-    complete = [trial for trial in standing.trials if trial.state == COMPLETE]
-    feasible = {trial.number for trial in standing.feasible}
-    front = sorted(standing.front, key=lambda trial: _x(trial, objectives))
-    groups: list[tuple[str, Sequence[Trial], dict[str, Any]]] = [
-        (
-            "misses a bound",
-            [t for t in complete if t.number not in feasible and t.number],
-            {"color": "#b8b8b8", "s": 22},
-        ),
-        ("feasible", [t for t in complete if t.number in feasible], {"color": "#7aa6d8", "s": 28}),
-        ("Pareto front", front, {"color": "#1f5fa8", "s": 44}),
-        ("baseline", [t for t in complete if t.number == 0], {"color": "#222222", "marker": "s", "s": 46}),
-        ("champion", [champion] if champion else [], {"color": "#d9822b", "marker": "*", "s": 230}),
-    ]
+    """All complete trials over the first two objectives (over the trial number where there is one)."""
+    objectives = [kpi for kpi in outcome.kpis if kpi.objective][:2]
+    complete = [trial for trial in outcome.standing.trials if trial.state == COMPLETE]
+    y, x = (*(axis(kpi, outcome.facts[kpi.name], complete) for kpi in objectives), None)[:2]
+    of = roles(outcome)
     figure = Figure(figsize=(8, 5), dpi=130, layout="constrained")
     axes = figure.subplots()
-    for label, trials, style in groups:
-        if trials:
-            axes.scatter(
-                [_x(t, objectives) for t in trials], [_y(t, objectives) for t in trials], label=label, zorder=3, **style
-            )
-    axes.step(
-        [_x(t, objectives) for t in front],
-        [_y(t, objectives) for t in front],
-        where="post",
-        color="#1f5fa8",
-        lw=1,
-        alpha=0.6,
-    )
-    axes.set_xlabel("trial" if len(objectives) == 1 else _label(objectives[1]))
-    axes.set_ylabel(_label(objectives[0]))
-    if len(objectives) > 1 and not objectives[1].higher_is_better:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.grid(alpha=0.25)
-    if complete:
-        axes.legend(loc="best", frameon=False)
+    for role, style in MARKERS.items():
+        if trials := [trial for trial in complete if of[trial.number] == role]:
+            axes.scatter([_at(x, t) for t in trials], [_at(y, t) for t in trials], label=role, zorder=3, **style)
+    if x is not None and y is not None:
+        front = sorted(outcome.standing.front, key=lambda trial: _at(x, trial))
+        where: Any = "post" if y.kpi.higher_is_better != x.kpi.higher_is_better else "pre"
+        axes.step([_at(x, t) for t in front], [_at(y, t) for t in front], where=where, color="#0062a8", lw=1, alpha=0.6)
+    if y is not None:
+        shown = [_at(y, trial) for trial in complete if of[trial.number] != MISSES]
+        _dress(axes, x, y, window(y, shown))
+        axes.legend(loc="best", frameon=False, fontsize=9)
+    axes.set_title(_title(outcome), loc="left", fontsize=10.5)
     figure.savefig(path)
     return path
 
 
-def _x(trial: Trial, objectives: Sequence[Kpi]) -> float:
-    return float(trial.number) if len(objectives) == 1 else _value(trial, objectives[1])
+def _at(at: Axis | None, trial: Trial) -> float:
+    return float(trial.number) if at is None else at.value(trial.measurements[at.kpi.name])
 
 
-def _y(trial: Trial, objectives: Sequence[Kpi]) -> float:
-    return _value(trial, objectives[0])
+def _dress(axes: Any, x: Axis | None, y: Axis, part: tuple[float, float] | None) -> None:
+    """Names, units, bounds; a logarithm where ratios span decades."""
+    axes.set_ylabel(f"{y.title} ({y.better})")
+    axes.set_xlabel("trial" if x is None else f"{x.title} ({x.better})")
+    _scale(axes.yaxis, axes.set_yscale, y)
+    if x is not None:
+        _scale(axes.xaxis, axes.set_xscale, x)
+    if part:
+        axes.set_ylim(*part)
+    for at, line in ((y, axes.axhline), (x, axes.axvline)):
+        if at is not None and at.bound is not None:
+            line(at.bound, color=BOUND, lw=1, ls="--", label=f"bound {at.shown(at.bound)} on {at.kpi.name}")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
-def _value(trial: Trial, kpi: Kpi) -> float:
-    """Quality as it is; what has a ratio to the baseline, as the ratio."""
-    measured = trial.measurements[kpi.name]
-    return measured.value if measured.ratio is None or kpi.higher_is_better else measured.ratio
+def _scale(ticks: Any, set_scale: Any, at: Axis) -> None:
+    if at.is_log:
+        set_scale("log")
+        ticks.set_major_locator(FixedLocator(at.log_ticks))
+        ticks.set_minor_locator(NullLocator())
+    ticks.set_major_formatter(FuncFormatter(lambda value, _: at.shown(value)))
 
 
-def _label(kpi: Kpi) -> str:
-    return kpi.name if kpi.higher_is_better else f"{kpi.name}, ratio to the baseline"
+def _title(outcome: Outcome) -> str:
+    """The study, and what it has come to in a line."""
+    return f"{outcome.study}: {shorten(_brief(outcome), 84, placeholder=' …')}"
+
+
+def _brief(outcome: Outcome) -> str:
+    best, miss = outcome.champion, outcome.standing.nearest_miss
+    if best is not None:
+        told: Sequence[str] = [
+            f"{kpi.name} {gain(best.measurements[kpi.name], outcome.facts[kpi.name])}"
+            for kpi in outcome.kpis
+            if kpi.objective
+        ]
+        exam = "exam passed" if outcome.test else "no exam yet"
+        return f"trial {best.number}, {', '.join(told)}, {exam}"
+    if miss is not None:
+        return f"no champion; nearest miss trial {miss.number}, blocked by {', '.join(miss.blocking(outcome.kpis))}"
+    return "no champion" if outcome.standing.feasible else "nothing feasible yet"

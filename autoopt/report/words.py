@@ -13,6 +13,7 @@ from autoopt.core.slower import slower_schemes
 from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, SCREENED, Trial
 from autoopt.report.outcome import Outcome
+from autoopt.report.reasons import how
 
 UNSTABLE = " ~"
 """Behind a value that other work on the machine kept unsteady; UNSTABLE_MEANS it."""
@@ -114,7 +115,7 @@ def verdict(outcome: Outcome) -> str:
     champion, miss = outcome.champion, outcome.standing.nearest_miss
     if champion is not None:
         measurements, facts = champion.measurements, outcome.facts
-        gains = ", ".join(f"{kpi.name} {_gain(measurements[kpi.name], facts[kpi.name])}" for kpi in outcome.kpis)
+        gains = ", ".join(f"{kpi.name} {gain(measurements[kpi.name], facts[kpi.name])}" for kpi in outcome.kpis)
         return f"Trial {champion.number} is the champion ({recipe_line(champion.recipe)}): {gains}; {_exam(outcome)}."
     if outcome.failed:
         return f"No champion: of the front, {'; '.join(_failure(outcome, trial) for trial in outcome.failed)}."
@@ -183,14 +184,7 @@ def slower_line(standing: Standing) -> str:
 
 def early_ends(standing: Standing) -> dict[str, int]:
     """How many trials ended early, by why: screened by structure, bar or learning curve, or failed."""
-    reasons = [
-        f"screened by its {trial.evaluation.facts['screened_by']}"
-        if trial.state == SCREENED and trial.evaluation
-        else trial.state
-        for trial in standing.trials
-        if trial.state != COMPLETE
-    ]
-    return dict(Counter(reasons))
+    return dict(Counter(how(trial) for trial in standing.trials if trial.state != COMPLETE))
 
 
 def _exam(outcome: Outcome) -> str:
@@ -254,7 +248,8 @@ def _loss(name: str, value: float, row: Mapping[str, Any], share: bool) -> list[
     return [name, both[0], f"against {both[1]}", f"of {row['rows']} rows"]
 
 
-def _gain(m: Measurement, facts: Facts) -> str:
+def gain(m: Measurement, facts: Facts) -> str:
+    """A measurement against the baseline's."""
     if m.baseline is None or m.ratio is None:
         return number(m.value)
     return f"{100 * (m.value - m.baseline):+.2f} points" if facts.unit == "share" else f"{m.ratio:.3g}x"

@@ -17,6 +17,7 @@ from optuna.storages import RDBStorage
 
 from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.kpi import Kpi
+from autoopt.core.lookup import suggestion
 from autoopt.search.backup import DATABASE, has_copy, mend
 from autoopt.search.patience import passing
 from autoopt.search.queue import queue_orphans
@@ -78,9 +79,8 @@ def load_study(folder: Path, name: str) -> optuna.Study:
     """An existing study, to read. Raises ConfigError where there is none, or its database is damaged."""
     if not (folder / DATABASE).is_file():
         others = sorted(path.parent.name for path in folder.parent.glob(f"*/{DATABASE}"))
-        raise ConfigError(
-            f"no study {name!r} in {folder.parent}. Known: {', '.join(others) or 'none yet: autoopt search begins one'}"
-        )
+        known = suggestion(name, others) if others else "Known: none yet: autoopt search begins one"
+        raise ConfigError(f"no study {name!r} in {folder.parent}. {known}")
     with _told_as_damaged(folder, "the same search again puts its copy in its place"):
         storage = open_storage(folder)
         inside = _name_inside(storage)

@@ -1,0 +1,36 @@
+"""What the verbs take that read a study: its name, and where it is. All else is the study's own."""
+
+from collections.abc import Mapping, Sequence
+
+from autoopt.core.errors import ConfigError
+from autoopt.core.lookup import suggestion
+
+READERS: Mapping[str, tuple[str, ...]] = {
+    "report": ("study", "outputs"),
+    "compare": ("study", "outputs"),
+    "sync": ("study", "outputs", "tracking"),
+}
+"""Keys by verb; 'tracking' stands for all of its own."""
+
+
+def check_keys(verb: str, overrides: Sequence[str]) -> None:
+    """Raises ConfigError at a key that the verb would read past: whoever types it expects it to do something."""
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key.partition(".")[0] not in READERS[verb]:
+            raise ConfigError(
+                f"{verb}, which reads a study as it was searched: unknown key {key!r}. {suggestion(key, READERS[verb])}"
+            )
+
+
+def split_studies(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The overrides with the first study alone, and all studies: 'study=a,b', which Hydra would read as a sweep, or
+    'study=[a,b]'. Raises ConfigError where there are not two different ones.
+    """
+    given = [override for override in overrides if override.startswith("study=")]
+    rest = [override for override in overrides if override not in given]
+    names = [name.strip(" '\"") for name in given[-1].partition("=")[2].strip("[]").split(",")] if given else []
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        typed = given[-1] if given else "no study"
+        raise ConfigError(f"{typed}: compare needs two different studies or more: type autoopt compare study=A,B")
+    return [*rest, f"study={names[0]}"], names
