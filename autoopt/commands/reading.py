@@ -6,11 +6,11 @@ from autoopt.core.errors import ConfigError
 from autoopt.core.lookup import suggestion
 
 READERS: Mapping[str, tuple[str, ...]] = {
-    "report": ("study", "outputs"),
+    "report": ("study", "outputs", "task", "seed"),
     "compare": ("study", "outputs"),
-    "sync": ("study", "outputs", "tracking"),
+    "sync": ("study", "outputs", "task", "seed", "tracking"),
 }
-"""Keys by verb; 'tracking' stands for all of its own."""
+"""Keys by verb; 'tracking' stands for all of its own. Task and seed give a study its name where none is typed."""
 
 
 def check_keys(verb: str, overrides: Sequence[str]) -> None:
