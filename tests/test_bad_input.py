@@ -249,11 +249,11 @@ ROWS: dict[str, tuple[Words | Make, str]] = {
     "report of a wrong key": (["report", "stuy=x"], "unknown key 'stuy'. Did you mean 'study'?"),
     "report of a key of the search": (
         ["report", "study=x", "workers=2"],
-        "report, which reads a study as it was searched: unknown key 'workers'. Known: outputs, study",
+        "report, which reads a study as it was searched: unknown key 'workers'. Known: outputs, seed, study, task",
     ),
     "sync of a key of the search": (
         ["sync", "budget.trials=3"],
-        "unknown key 'budget.trials'. Known: outputs, study, tr",
+        "unknown key 'budget.trials'. Known: outputs, seed, st",
     ),
     "compare of nothing": (["compare"], "no study: compare needs two different studies or more"),
     "compare of one": (
