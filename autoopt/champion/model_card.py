@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from autoopt.champion.statistics import share_interval
 from autoopt.core.kpi import Facts, Measurement
 from autoopt.core.recipe import Recipe
 from autoopt.report.words import UNSTABLE, UNSTABLE_MEANS, difference, losses, measured, number, recipe_line, shown
@@ -110,7 +111,7 @@ def _metrics(card: Mapping[str, Any]) -> list[str]:
         (
             name,
             _with_unit(m),
-            _interval(m.get("value_95")),
+            _interval(m.get("value_95") or _share_95(name, m, card["data"]["validation"])),
             "" if m["baseline"] is None else number(m["baseline"]),
             "" if m["ratio"] is None else f"{m['ratio']:.3g}x",
             _interval(m.get("ratio_95")),
@@ -125,6 +126,11 @@ def _metrics(card: Mapping[str, Any]) -> list[str]:
 def _with_unit(m: Mapping[str, Any]) -> str:
     unit = "" if m["unit"] == "share" else f" {m['unit']}"
     return number(m["value"]) + unit + (UNSTABLE if m.get("unstable") else "")
+
+
+def _share_95(name: str, m: Mapping[str, Any], rows: int) -> list[float] | None:
+    """Of accuracy: of all rows, so many are right."""
+    return list(share_interval(round(m["value"] * rows), rows)) if name == "accuracy" else None
 
 
 def _exam(card: Mapping[str, Any]) -> list[str]:

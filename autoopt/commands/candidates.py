@@ -20,7 +20,6 @@ from autoopt.core.errors import ArtifactError, ConfigError, one_line
 from autoopt.core.recipe import BASELINE
 from autoopt.core.trial import COMPLETE, Trial
 from autoopt.measurements import FACTS
-from autoopt.report.outcome import Outcome
 from autoopt.report.words import verdict
 from autoopt.search.study import IDENTITY
 from autoopt.tasks import Task
@@ -74,14 +73,21 @@ def _trial(searched: Settings, study: Study, task: Task, force: str | None) -> C
     outcome, number = outcome_of(searched, study), int(searched.trial or 0)
     trial, folder = ended_trial(outcome, number), artifact.trial_folder(searched.folder, number)
     if trial.state != COMPLETE:
-        raise ConfigError(f"trial {number} {trial.state}: {one_line(ValueError(trial.reason))}: it has no artifact")
+        reason = one_line(ValueError(trial.reason))
+        raise ConfigError(f"trial {number} has nothing to promote: it ended as {trial.state} ({reason})")
+    if number == 0:
+        raise ConfigError(
+            "trial 0 is the baseline, which is registered as the backup of whatever is promoted: type trial=N with "
+            "another N, or leave it out"
+        )
     if not folder.exists():
         raise ConfigError(
             f"the artifact of trial {number} is not kept any more: type autoopt reproduce study={searched.study} "
             f"trial={number}, which makes it again"
         )
     _of_folder(searched, study, trial, folder)
-    over = _obstacles(trial, outcome, searched)
+    blocking = trial.blocking(searched.kpis)
+    over = [f"it breaks the bounds on {', '.join(blocking)}"] if blocking else []
     _refuse(number, over, force)
     if number not in taken_exams(study):
         bench = bench_of(searched, study, task)
@@ -97,13 +103,6 @@ def _trial(searched: Settings, study: Study, task: Task, force: str | None) -> C
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     forced = {"by": getpass.getuser(), "at": now, "why": force, "over": "; ".join(over)}
     return replace(found, card={**found.card, "forced": forced})
-
-
-def _obstacles(trial: Trial, outcome: Outcome, searched: Settings) -> list[str]:
-    if trial.number == 0:
-        return ["it is the baseline, which is registered as the backup in any case"]
-    blocking = trial.blocking(searched.kpis)
-    return [f"it breaks the bounds on {', '.join(blocking)}"] if blocking else []
 
 
 def _refuse(number: int, over: list[str], force: str | None) -> None:

@@ -42,12 +42,17 @@ def promote(settings: Settings, *, force: str | None = None) -> int:
 
         try:
             with open_registry(uri, searched.model, searched.outputs) as registry:
-                return _promote(Shipment(searched, study, task, registry), chosen, backup)
+                moved, now = _promote(Shipment(searched, study, task, registry), chosen, backup)
         except TROUBLE as error:
             raise AutooptError(
                 f"MLflow did not take the model ({masked(one_line(error, 160))}…), and what it serves is as it was: is "
                 f"it up at {masked(uri)}? Then type the same again"
             ) from error
+
+    if force is not None and "forced" not in chosen.card:
+        print("--force was not needed: nothing spoke against it")
+    _tell(searched, chosen, uri, now, moved=moved)
+    return 0
 
 
 @dataclass(frozen=True)
@@ -58,38 +63,39 @@ class Shipment:
     registry: "Registry"
 
 
-def _promote(ship: Shipment, chosen: Candidate, backup: Candidate) -> int:
+def _promote(ship: Shipment, chosen: Candidate, backup: Candidate) -> tuple[bool, dict[str, str]]:
+    """Whether an alias has moved, and what they are."""
     registry, before = ship.registry, ship.registry.aliases()
-    versions = {"backup": _registered(ship, backup), "champion": _registered(ship, chosen)}
+    to = {"backup": _registered(ship, backup), "champion": _registered(ship, chosen)}
     former = before.get("champion")
-    to = dict(versions)
-    if former not in (None, versions["champion"]):
+    if former not in (None, to["champion"]):
         to["previous"] = str(former)
     moved = any(before.get(alias) != version for alias, version in to.items())
     if moved:
         registry.move(to)
-    now = registry.aliases()
-    name, numbers = registry.name, ", ".join(f"{alias} {version}" for alias, version in sorted(now.items()))
-    if moved:
-        print(f"models:/{name}@champion is version {now['champion']} now: {headline(chosen.card)}")
-    else:
-        print(f"models:/{name}@champion is version {now['champion']} already: nothing has changed")
-    uri = masked(registry.uri)
+    return moved, registry.aliases()
+
+
+def _tell(searched: Settings, chosen: Candidate, uri: str, now: Mapping[str, str], *, moved: bool) -> None:
+    name, uri, forced = searched.model, masked(uri), chosen.card.get("forced")
+    is_now = f"models:/{name}@champion is version {now['champion']}"
+    print(f"{is_now} now: {headline(chosen.card)}" if moved else f"{is_now} already: nothing has changed")
+    numbers = ", ".join(f"{alias} {version}" for alias, version in sorted(now.items()))
     print(f"versions of {name}: {numbers}; registry: {uri}")
     print(f"serve: MLFLOW_TRACKING_URI={uri} mlflow models serve -m models:/{name}@champion --env-manager local")
-    document = {"model": name, "registry": uri, "study": ship.searched.study, "trial": chosen.trial.number}
-    print(json.dumps({**document, "aliases": now, "changed": moved, "forced": chosen.card.get("forced")}), flush=True)
-    return 0
+    document = {"model": name, "registry": uri, "study": searched.study, "trial": chosen.trial.number}
+    print(json.dumps({**document, "aliases": now, "changed": moved, "forced": forced}), flush=True)
 
 
 def _registered(ship: Shipment, candidate: Candidate) -> str:
     """The number of its version: the one that is there and answers as the artifact does, or a new one."""
+    from autoopt.tracking.registry import SHA256, STUDY, TRIAL
+
     registry, card = ship.registry, candidate.card
     tags = {
-        "autoopt.study_id": ship.study.user_attrs[IDENTITY],
-        "autoopt.trial": str(candidate.trial.number),
-        "autoopt.sha256": artifact.sha256(candidate.folder / artifact.MODEL),
-        "autoopt.role": "baseline" if is_baseline(card) else "candidate",
+        STUDY: ship.study.user_attrs[IDENTITY],
+        TRIAL: str(candidate.trial.number),
+        SHA256: artifact.sha256(candidate.folder / artifact.MODEL),
     }
     with TemporaryDirectory() as folder:
         content = servable(candidate.folder, Path(folder) / CONTENT, candidate.trial.recipe, card, ship.task)
@@ -125,9 +131,9 @@ def _answers(ship: Shipment, number: Any, content: Path, into: Path) -> bool:
 
 
 def _more_tags(ship: Shipment, card: Mapping[str, Any]) -> dict[str, str]:
-    exam = "" if "test" not in card else "passed" if card["test"]["passed"] else "failed"
+    exam = "of the baseline" if is_baseline(card) else "passed" if card["test"]["passed"] else "failed"
     forced = {f"autoopt.forced_{key}": str(value) for key, value in card.get("forced", {}).items()}
-    return {"autoopt.study": ship.searched.study, "autoopt.exam": exam or "not taken", **forced}
+    return {"autoopt.study": ship.searched.study, "autoopt.exam": exam, **forced}
 
 
 def _run_of(ship: Shipment, trial: int) -> str | None:

@@ -4,7 +4,6 @@ import json
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from optuna import Study
@@ -57,20 +56,23 @@ def reproduce(settings: Settings) -> int:
         searched = as_searched(settings, study)
         trial = _complete(searched, study)
         bench = bench_of(searched, study, task_of(searched, study))
-        with TemporaryDirectory(dir=searched.folder, prefix="reproduce.") as folder:
-            try:
-                return _compared(searched, trial, bench, Path(folder))
-            except TrialError as error:
-                print(f"trial {trial.number} could not be made again: {one_line(error)}")
-                print(json.dumps({"study": searched.study, "trial": trial.number, "holds": False, "error": str(error)}))
-                return 1
+        work = searched.folder / REPRODUCED / "work"
+        shutil.rmtree(work, ignore_errors=True)  # a kill's
+        try:
+            return _compared(searched, trial, bench, work)
+        except TrialError as error:
+            print(f"trial {trial.number} could not be made again: {one_line(error)}")
+            print(json.dumps({"study": searched.study, "trial": trial.number, "holds": False, "error": str(error)}))
+            return 1
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _complete(searched: Settings, study: Study) -> Trial:
     trial = ended_trial(outcome_of(searched, study), int(searched.trial or 0))
     if trial.state != COMPLETE:
         reason = one_line(ValueError(trial.reason))
-        raise ConfigError(f"trial {trial.number} {trial.state}: {reason}: there is nothing to compare")
+        raise ConfigError(f"trial {trial.number} has nothing to compare: it ended as {trial.state} ({reason})")
     return trial
 
 
@@ -102,8 +104,8 @@ def _make(trial: Trial, bench: Bench, work: Path) -> tuple[Evaluation, Path]:
         place = ours.structures / ranking.parent.name
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(ranking, place)
-    draft, made = Draft(trial.recipe), work / "work"
-    made.mkdir()
+    draft, made = Draft(trial.recipe), work / "made"
+    made.mkdir(parents=True)
 
     def give_way() -> bool:
         bench.quiet.step()
@@ -146,9 +148,9 @@ def _latencies(trial: Trial, anew: Evaluation, spread: float) -> list[Check]:
     found = []
     for name in LATENCIES:
         before, after = trial.measurements.get(name), anew.measurements.get(name)
-        was, now = before and before.ratio, after and after.ratio
-        if before is None or after is None or was is None or now is None:
+        if before is None or after is None or before.ratio is None or after.ratio is None:
             continue
+        was, now = before.ratio, after.ratio
         (a, b), (c, d) = before.ratio_interval or (was, was), after.ratio_interval or (now, now)
         holds = (a <= d and c <= b) or abs(now / was - 1) <= spread
         allowed = f"{number(a)} to {number(b)} and {number(c)} to {number(d)} overlap, or {spread:.0%}"

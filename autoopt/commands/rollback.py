@@ -1,11 +1,19 @@
 """autoopt rollback: models:/NAME@champion is what it was before."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+from autoopt.champion.serving import CONTENT
 from autoopt.config import Settings
-from autoopt.core.errors import AutooptError, ConfigError, one_line
+from autoopt.core import artifact
+from autoopt.core.errors import ArtifactError, AutooptError, ConfigError, one_line
 from autoopt.core.passwords import masked
 from autoopt.tracking.store import database, default_uri
+
+if TYPE_CHECKING:
+    from autoopt.tracking.registry import Registry
 
 
 def rollback(settings: Settings) -> int:
@@ -33,6 +41,7 @@ def rollback(settings: Settings) -> int:
             target = before.get(source)
             if target in (None, champion):
                 raise ConfigError(f"version {champion} of {name} is all there is: nothing to roll back to")
+            _check(registry, str(target))
             description = registry.version(str(target)).description
             registry.move({CHAMPION: str(target), PREVIOUS: champion})
             now = registry.aliases()
@@ -46,3 +55,15 @@ def rollback(settings: Settings) -> int:
     print(f"version {champion} is the previous one now: the same command goes back to it")
     print(json.dumps({"model": name, "registry": masked(uri), "from": source, "aliases": now}), flush=True)
     return 0
+
+
+def _check(registry: "Registry", number: str) -> None:
+    """Raises ArtifactError where the files of a version are not as they were registered."""
+    with TemporaryDirectory() as folder:
+        try:
+            artifact.verify(registry.download(number, Path(folder)) / "data" / CONTENT)
+        except ArtifactError as error:
+            raise ArtifactError(
+                f"version {number} of {registry.name} is damaged ({error}): nothing was rolled back; type autoopt "
+                "promote study=NAME trial=N, which registers it anew"
+            ) from error

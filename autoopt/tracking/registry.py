@@ -24,6 +24,8 @@ from autoopt.tracking.store import database, open_client, open_experiment
 CHAMPION, PREVIOUS, BACKUP = ALIASES = ("champion", "previous", "backup")
 MOVING = "autoopt.moving"
 """A tag of the registered model while its aliases move: from where, and to where."""
+STUDY, TRIAL, SHA256 = NAMING = ("autoopt.study_id", "autoopt.trial", "autoopt.sha256")
+"""Tags that together name what was registered: the same is registered once."""
 GONE = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
 Aliases = dict[str, str]
 """Alias -> version."""
@@ -47,9 +49,9 @@ class Registry:
         return {alias: str(version) for alias, version in found.items() if alias in ALIASES}
 
     def find(self, tags: Mapping[str, str]) -> ModelVersion | None:
-        """The newest version with these tags."""
+        """The newest version of what these tags name."""
         found = self.client.search_model_versions(f"name = '{self.name}'", max_results=1000)
-        same = [version for version in found if tags.items() <= version.tags.items()]
+        same = [version for version in found if all(version.tags.get(key) == tags[key] for key in NAMING)]
         return max(same, key=lambda version: int(version.version), default=None)
 
     def version(self, number: str) -> ModelVersion:
@@ -73,6 +75,7 @@ class Registry:
         if not self.client.search_registered_models(f"name = '{self.name}'"):
             self.client.create_registered_model(self.name)
         place = open_experiment(self.client, experiment, self.uri, outputs).experiment_id
+        self._clear(place, tags)
         logged = self.client.create_logged_model(place, name=self.name, source_run_id=run_id, tags=dict(tags))
         with TemporaryDirectory() as folder:
             model = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
@@ -89,6 +92,14 @@ class Registry:
             description=description,
             model_id=logged.model_id if known else None,
         )
+
+    def _clear(self, experiment_id: str, tags: Mapping[str, str]) -> None:
+        """What a kill left of the same model before it had a version."""
+        query = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items() if key in NAMING)
+        known = {version.source for version in self.client.search_model_versions(f"name = '{self.name}'")}
+        for logged in self.client.search_logged_models([experiment_id], query):
+            if logged.artifact_location not in known:
+                self.client.delete_logged_model(logged.model_id)
 
     def move(self, to: Aliases) -> None:
         """Set these aliases, the champion's last."""
