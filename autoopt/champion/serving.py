@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -38,11 +39,9 @@ def save_model(content: Path, target: Path, task: Task, model: "Model") -> None:
     """Write `target` in MLflow's format. What it needs is given by name: MLflow would look for it by running the model
     in processes of its own, and ask the internet.
     """
-    import mlflow.pyfunc  # two seconds
-
     code = target.with_name(f"{LOADER}.py")
     shutil.copyfile(served.__file__, code)
-    mlflow.pyfunc.save_model(
+    pyfunc().save_model(
         target,
         loader_module=LOADER,
         code_paths=[str(code)],
@@ -56,15 +55,22 @@ def save_model(content: Path, target: Path, task: Task, model: "Model") -> None:
 
 def says_the_same(saved: Path, content: Path, task: Task) -> bool:
     """Whether a model in MLflow's format answers rows of the validation split as the artifact in `content` does."""
-    import mlflow.pyfunc
-
     rows = spread(len(task.validation), CHECKED)
     about = json.loads((content / served.FILE).read_text())
     session = RUNTIMES[about["runtime"]](content / artifact.MODEL, about["threads"])
     expected = served.answers(predict(session, task.validation.inputs[rows].numpy()), about["labels"])
-    found = mlflow.pyfunc.load_model(str(saved)).predict(as_typed(task, rows))
+    found = pyfunc().load_model(str(saved)).predict(as_typed(task, rows))
     same = np.array_equal(found, expected) if isinstance(expected, np.ndarray) else expected.equals(found)
     return bool(same)
+
+
+def pyfunc() -> Any:
+    """mlflow.pyfunc, which takes seconds to import, and warns of its own code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc
+
+        return mlflow.pyfunc
 
 
 def as_typed(task: Task, rows: Any) -> Any:

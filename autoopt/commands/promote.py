@@ -89,13 +89,14 @@ def _tell(searched: Settings, chosen: Candidate, uri: str, now: Mapping[str, str
 
 def _registered(ship: Shipment, candidate: Candidate) -> str:
     """The number of its version: the one that is there and answers as the artifact does, or a new one."""
-    from autoopt.tracking.registry import SHA256, STUDY, TRIAL
+    from autoopt.tracking.registry import FORCED, SHA256, STUDY, TRIAL
 
     registry, card = ship.registry, candidate.card
     tags = {
         STUDY: ship.study.user_attrs[IDENTITY],
         TRIAL: str(candidate.trial.number),
         SHA256: artifact.sha256(candidate.folder / artifact.MODEL),
+        FORCED: "yes" if "forced" in card else "no",
     }
     with TemporaryDirectory() as folder:
         content = servable(candidate.folder, Path(folder) / CONTENT, candidate.trial.recipe, card, ship.task)

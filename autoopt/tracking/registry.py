@@ -24,8 +24,8 @@ from autoopt.tracking.store import database, open_client, open_experiment
 CHAMPION, PREVIOUS, BACKUP = ALIASES = ("champion", "previous", "backup")
 MOVING = "autoopt.moving"
 """A tag of the registered model while its aliases move: from where, and to where."""
-STUDY, TRIAL, SHA256 = NAMING = ("autoopt.study_id", "autoopt.trial", "autoopt.sha256")
-"""Tags that together name what was registered: the same is registered once."""
+STUDY, TRIAL, SHA256, FORCED = NAMING = ("autoopt.study_id", "autoopt.trial", "autoopt.sha256", "autoopt.forced")
+"""Tags that together name what was registered: the same is registered once, and once more where it had to be forced."""
 GONE = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
 Aliases = dict[str, str]
 """Alias -> version."""
