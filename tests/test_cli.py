@@ -33,7 +33,7 @@ def test_help_lists_every_verb_and_only_these() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["serach"], "autoopt: unknown verb 'serach'. Did you mean 'search'? Known: doctor, report, search, sync\n"),
+        (["serach"], "autoopt: unknown verb 'serach'. Did you mean 'search'? Known: doctor, promote, report,"),
         (
             ["search", "--verbos"],
             "autoopt: unknown option '--verbos'. Did you mean '--version'? Known: --cfg,",

@@ -49,9 +49,9 @@ def reproduce(settings: Settings) -> int:
     The new artifact is kept in `outputs`/STUDY/reproduced; the study does not change. Where the trial's own artifact
     is not kept any more and the new one is the same to the bit, as far as the record tells, it takes its place.
     """
-    study = load_study(settings.folder, settings.study)
     if settings.trial is None:
         raise ConfigError(f"which trial? type trial=N (autoopt report study={settings.study} names them)")
+    study = load_study(settings.folder, settings.study)
     with lock_study(settings.folder, settings.study):
         searched = as_searched(settings, study)
         trial = _complete(searched, study)

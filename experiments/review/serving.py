@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.champion import served
+from autoopt.champion.served import FILE, answers
 from autoopt.champion.serving import CONTENT, as_typed
 from autoopt.commands.bench import load_task
 from autoopt.config import load_settings
@@ -90,13 +90,13 @@ def wait_until_up(server: "subprocess.Popen[bytes]") -> None:
 def served_by(registry: Registry) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         saved = registry.download(registry.aliases()["champion"], Path(folder))
-        return dict(json.loads((saved / "data" / CONTENT / served.FILE).read_text()))
+        return dict(json.loads((saved / "data" / CONTENT / FILE).read_text()))
 
 
 def asked(task: Task, champion: Path, about: dict[str, Any]) -> dict[str, Any]:
     """How many answers over HTTP are errors, or other than the artifact's own."""
     session = RUNTIMES[about["runtime"]](champion / "model.onnx", about["threads"])
-    expected = served.answers(predict(session, task.validation.inputs.numpy()), about["labels"])
+    expected = answers(predict(session, task.validation.inputs.numpy()), about["labels"])
     rng = np.random.default_rng(0)
     rows = [rng.integers(len(task.validation), size=rng.integers(1, MOST_ROWS + 1)) for _ in range(REQUESTS)]
 

@@ -66,7 +66,7 @@ def test_it_tells_use_limits_data_metrics_exam_recipe_and_lineage(digits: Task, 
     assert digits.data_source in text
     assert digits.input_meaning in text
     assert "| latency_p95_ms | 1 ms ~ | 0.9 to 1.1 | 4 | 0.25x | 0.2 to 0.3 | max_ratio 0.5 |" in text
-    assert "| accuracy | 0.9 | 0.8609 to 0.9291 | 0.95 | 0.947x |  | objective, max_drop 0.01 |" in text  # Wilson
+    assert "| accuracy | 0.9 | 0.8608 to 0.9291 | 0.95 | 0.947x |  | objective, max_drop 0.01 |" in text  # Wilson
     assert "FAILED by accuracy.max_drop: accuracy 90.00% against the baseline's 95.00%, -5.00 points" in text
     assert "**It failed its final exam** by accuracy.max_drop" in text
     assert "The test split has 300 rows" in text

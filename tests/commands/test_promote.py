@@ -1,7 +1,13 @@
 """promote, rollback and reproduce through the real command line, on a small real study."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +20,8 @@ from autoopt.champion.exam import EXAM
 from autoopt.champion.serving import CONTENT, LOADER, pyfunc
 from autoopt.cli import main
 from autoopt.core.artifact import sha256, verify
+from autoopt.core.inputs import Inputs
+from autoopt.runtimes import RUNTIMES
 from autoopt.search.study import load_study
 from autoopt.tasks import TASKS
 from autoopt.tracking.registry import Registry
@@ -22,12 +30,13 @@ from tests.test_end_to_end import QUICK, run
 from tests.tracking.stores import client_of
 
 WIDE = ["kpis.accuracy.max_drop=0.9", "kpis.latency_p95_ms.max_ratio=50", "kpis.size_mb.max_ratio=0.4"]
-STUDY = ["task=digits", "study=tiny", "space=quantize_only", "budget.trials=4", "workers=0", "threads=1"]
+SPACE = ["space=quantize_only", "space.quantization=[int8_static,int8_dynamic]", "space.calibration=[minmax,entropy]"]
+STUDY = ["task=digits", "study=tiny", *SPACE, "budget.trials=3", "workers=0", "threads=1"]
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The outputs of a study of the teacher under some schemes; fp16 is too big, and the tracker was off."""
+    """The outputs of a study of the teacher under some schemes; the tracker was off."""
     cwd = tmp_path_factory.mktemp("searched")
     run(cwd, "search", *STUDY, *QUICK, *WIDE, "teacher.epochs=1", "exam.rule=point", "tracking=none", "seed=1")
     return cwd / "outputs"
@@ -71,11 +80,9 @@ def document(outputs: Path) -> dict[str, Any]:
 
 def others(outputs: Path) -> list[int]:
     """Feasible trials that are not the champion, which are kept."""
-    study = load_study(outputs / "tiny", "tiny")
     champion = document(outputs)["trial"]
     kept = [int(path.name) for path in sorted((outputs / "tiny" / "trials").iterdir())]
     size = {n: json.loads((outputs / "tiny" / "trials" / f"{n:04d}" / "card.json").read_text()) for n in kept}
-    assert study
     return [n for n in kept if n not in (0, champion) and size[n]["measurements"]["size_mb"]["ratio"] < 0.4]
 
 
@@ -119,12 +126,20 @@ def test_versions_say_where_they_come_from(promoted: Path) -> None:
     assert version.description in card
 
 
+def pass_exam(outputs: Path, trial: int, **changes: Any) -> None:
+    """As the champion has, which takes seconds."""
+    study = load_study(outputs / "tiny", "tiny")
+    exam = study.user_attrs[f"{EXAM}{document(outputs)['trial']}"]
+    study.set_user_attr(f"{EXAM}{trial}", {**exam, **changes})
+
+
 def test_rollback_hands_out_the_same_bytes_as_before_and_twice_is_where_one_was(
     promoted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs = tmp_path / "outputs"
     first, other = files(promoted, "champion", tmp_path / "a"), others(promoted)[0]
     study = {path: sha256(path) for path in (promoted / "tiny" / "champion").iterdir()}
+    pass_exam(promoted, other)
     assert promote(promoted, f"trial={other}") == 0
     assert capsys.readouterr().out.startswith("models:/digits@champion is version 3 now: Trial ")
     second = files(promoted, "champion", tmp_path / "b")
@@ -138,6 +153,7 @@ def test_rollback_hands_out_the_same_bytes_as_before_and_twice_is_where_one_was(
     assert told(capsys)["changed"] is False
 
 
+@pytest.mark.slow
 def test_without_a_previous_one_the_backup_serves(
     searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], promoted: Path
 ) -> None:
@@ -159,9 +175,7 @@ def test_what_fails_its_exam_or_breaks_a_bound_is_refused_unless_it_is_forced(
     promoted: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     before, other = registry_of(promoted).aliases(), others(promoted)[-1]
-    study = load_study(promoted / "tiny", "tiny")
-    exam = {**study.user_attrs[f"{EXAM}{document(promoted)['trial']}"]}
-    study.set_user_attr(f"{EXAM}{other}", {**exam, "passed": False, "broken": ["accuracy.max_drop"]})
+    pass_exam(promoted, other, passed=False, broken=["accuracy.max_drop"])
     assert promote(promoted, f"trial={other}") == 2
     err = capsys.readouterr().err
     assert err == (
@@ -184,6 +198,66 @@ def test_what_fails_its_exam_or_breaks_a_bound_is_refused_unless_it_is_forced(
     assert promote(promoted, f"trial={other}", "--force=another reason") == 0
     assert told(capsys) | {"forced": None} == {**told_before, "changed": False, "forced": None}
     assert rollback(promoted) == 0
+
+
+@pytest.mark.slow
+def test_a_trial_that_took_no_exam_takes_it_once(searched: Path, promoted: Path, tmp_path: Path, capsys: Any) -> None:
+    outputs = tmp_path / "outputs"
+    shutil.copytree(searched, outputs)
+    other, words = others(outputs)[0], [f"tracking.uri={default_uri(promoted)}", "registry.model=third"]
+    champion = outputs / "tiny" / "champion" / "card.json"
+    assert promote(outputs, f"trial={other}", *words) == 0
+    assert told(capsys)["trial"] == other
+    exam = load_study(outputs / "tiny", "tiny").user_attrs[f"{EXAM}{other}"]
+    assert exam["passed"]
+    assert promote(outputs, f"trial={other}", *words) == 0
+    assert told(capsys)["changed"] is False
+    assert load_study(outputs / "tiny", "tiny").user_attrs[f"{EXAM}{other}"] == exam
+    assert main(["report", "study=tiny", f"outputs={outputs}"]) == 0
+    champion_now = told(capsys)["champion"]["trial"]  # by the study's own rule, and the folder is the same one
+    assert json.loads(champion.read_text())["trial"] == champion_now
+
+
+@pytest.mark.slow
+def test_mlflow_serves_it_over_http(promoted: Path, tmp_path: Path) -> None:
+    images = next(iter(TASKS["digits"]().validation.inputs.numpy()))[:8]
+    model = RUNTIMES["onnxruntime"](promoted / "tiny" / "champion" / "model.onnx", 1)
+    expected = [int(model(Inputs({"input": images[i : i + 1]})).argmax()) for i in range(len(images))]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/digits@champion"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            command, env={**os.environ, "MLFLOW_TRACKING_URI": default_uri(promoted)}, stdout=log, stderr=log
+        ) as server,
+    ):
+        try:
+            wait_for(f"http://127.0.0.1:{port}/ping", server)
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/invocations",
+                json.dumps({"inputs": images.tolist()}).encode(),
+                {"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request) as response:
+                answers = json.load(response)["predictions"]
+        finally:
+            server.terminate()
+    assert [answer["class"] for answer in answers] == expected
+    assert [answer["label"] for answer in answers] == list(map(str, expected))
+
+
+def wait_for(address: str, server: "subprocess.Popen[bytes]") -> None:
+    for _ in range(1200):
+        try:
+            urllib.request.urlopen(address).close()
+            return
+        except OSError:
+            assert server.poll() is None, "the server has ended"
+            time.sleep(0.1)
+    raise TimeoutError(address)
 
 
 def test_a_champion_that_was_tampered_with_is_refused(searched: Path, tmp_path: Path, capsys: Any) -> None:
@@ -230,6 +304,7 @@ def test_rolled_back_to_is_only_what_is_whole(promoted: Path, capsys: pytest.Cap
     model.write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_a_trial_is_made_again_from_its_recipe_and_takes_the_place_of_what_was_removed(
     promoted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
