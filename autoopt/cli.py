@@ -4,9 +4,11 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autoopt import __version__
 from autoopt.core.disk import is_full
@@ -17,6 +19,7 @@ from autoopt.core.passwords import masked
 if TYPE_CHECKING:
     from autoopt.config import Settings
 
+FORCE = "--force"
 HELP = """\
 autoopt: overnight search for the best deployable version of a PyTorch model
 
@@ -27,6 +30,9 @@ verbs:
   report   the study as it stands: table, report.html and one JSON document; also while it is searched
   compare  studies side by side: table, page and one JSON document; study=A,B
   sync     write what MLflow lacks of a study after an outage, nothing twice; --rebuild removes its runs first
+  promote  register the study's champion, or trial=N, in MLflow: models:/TASK@champion serves it
+  rollback task=NAME: the champion before serves again; twice is where you were
+  reproduce  trial=N of a study, made again from its recipe alone and compared
   doctor   check this machine, the packages, the configuration and one tiny trial
 
 keys, each with what it is now (all of them: autoopt --cfg):
@@ -47,6 +53,7 @@ keys, each with what it is now (all of them: autoopt --cfg):
   runtime=onnxruntime      or openvino                       'runtime=[onnxruntime,openvino]' searches both
   runtime.threads=1        threads that serve one call
   workers=1                processes that run trials         limits.trial_minutes=60 limits.trial_gb=8 limits.disk_gb=50
+  trial=N  registry.model=NAME                               of promote and reproduce; the registered model's name
   study=NAME  seed=0  outputs=DIR  threads=N  experiment=PRESET
 
 examples:
@@ -54,18 +61,21 @@ examples:
   autoopt search kpis.latency_p95_ms.max_ratio=0.1 budget.hours=8 study=tenth
   autoopt report study=tenth
   autoopt compare study=tenth,fashion-s0
+  autoopt promote study=tenth
   mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///outputs/mlflow.db
 
 options:
   --rebuild  sync: remove the study's runs from MLflow and write all of them anew
+  --force=WHY  promote: a trial that failed its exam or breaks a bound; who and why is recorded
   --cfg      print the resolved configuration and exit
   --debug    show the trace of an error
   --version  print the version and exit
   --help     print this and exit
 """
 
-VERBS = ("search", "report", "compare", "sync", "doctor")
-FLAGS = ("--help", "-h", "--version", "--cfg", "--debug", "--rebuild")
+VERBS = ("search", "report", "compare", "sync", "promote", "rollback", "reproduce", "doctor")
+FLAGS = ("--help", "-h", "--version", "--cfg", "--debug", "--rebuild", FORCE)
+OF_A_TRIAL = ("promote", "reproduce")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -75,9 +85,9 @@ def main(argv: Sequence[str]) -> int:
     debug = "--debug" in flags
     try:
         for flag in flags:
-            if "=" in flag:
+            if "=" in flag and not flag.startswith(f"{FORCE}="):
                 raise ConfigError(f"{flag}: a key is typed without dashes: {flag.lstrip('-')}")
-            lookup(dict.fromkeys(FLAGS), flag, "option")
+            lookup(dict.fromkeys(FLAGS), flag.partition("=")[0], "option")
         if "--help" in flags or "-h" in flags:
             print(HELP, end="")
             return 0
@@ -92,7 +102,8 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError(f"cannot read {words[0]!r}: type KEY=VALUE, such as autoopt {verb} study={words[0]}")
         if "--rebuild" in flags and verb != "sync":
             raise ConfigError(f"--rebuild belongs to sync, not to {verb}: type autoopt sync --rebuild study=NAME")
-        return _run(verb, words, show_config="--cfg" in flags, rebuild="--rebuild" in flags)
+        asked = Asked("--cfg" in flags, "--rebuild" in flags, _reason(flags, verb))
+        return _run(verb, words, asked)
     except AutooptError as error:
         if debug:
             _print_trace(type(error), error, error.__traceback__)
@@ -121,7 +132,30 @@ def _print_trace(kind: type[BaseException], error: BaseException, trace: Traceba
     print(masked("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
-def _run(verb: str, overrides: Sequence[str], *, show_config: bool, rebuild: bool) -> int:
+@dataclass(frozen=True)
+class Asked:
+    """By options."""
+
+    show_config: bool
+    rebuild: bool
+    force: str | None
+    """The reason."""
+
+
+def _reason(flags: Sequence[str], verb: str) -> str | None:
+    """Of --force. Raises ConfigError where there is none."""
+    given = next((flag for flag in flags if flag.partition("=")[0] == FORCE), None)
+    if given is None:
+        return None
+    if verb != "promote":
+        raise ConfigError(f"{FORCE} belongs to promote, not to {verb}")
+    reason = given.partition("=")[2].strip()
+    if not reason:
+        raise ConfigError(f"{FORCE} needs a reason, which is recorded: type {FORCE}='why it is promoted all the same'")
+    return reason
+
+
+def _run(verb: str, overrides: Sequence[str], asked: Asked) -> int:
     # Read by OpenMP when torch is imported. Its default, spinning, costs 17x where two processes share the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from autoopt.commands.reading import READERS, check_keys, split_studies
@@ -137,28 +171,18 @@ def _run(verb: str, overrides: Sequence[str], *, show_config: bool, rebuild: boo
     from autoopt.config import parse_settings
 
     settings = parse_settings(raw)
-    if show_config:
+    if asked.show_config:
         return _print_config(settings)
+    if settings.trial is not None and verb not in OF_A_TRIAL:
+        raise ConfigError(f"trial={settings.trial} belongs to {' and '.join(OF_A_TRIAL)}, not to {verb}: leave it out")
     quiet()
-    if verb == "report":
-        from autoopt.commands.report import report
-
-        return report(settings)
-    if verb == "compare":
-        from autoopt.commands.compare import compare
-
-        return compare(settings, studies)
-    if verb == "sync":
-        from autoopt.commands.sync import sync
-
-        return sync(settings, rebuild=rebuild)
-    if verb == "doctor":
-        from autoopt.commands.doctor import doctor
-
-        return doctor(settings)
-    from autoopt.commands.search import search
-
-    return search(settings)
+    run: Callable[..., int] = getattr(import_module(f"autoopt.commands.{verb}"), verb)
+    more: dict[str, dict[str, Any]] = {
+        "compare": {"names": studies},
+        "sync": {"rebuild": asked.rebuild},
+        "promote": {"force": asked.force},
+    }
+    return run(settings, **more.get(verb, {}))
 
 
 def _print_config(settings: "Settings") -> int:

@@ -11,6 +11,7 @@ from autoopt.config_sections import (
     read_exam,
     read_limits,
     read_measuring,
+    read_model,
     read_name,
     read_outputs,
     read_rules,
@@ -66,6 +67,10 @@ class Settings:
     workers: int
     """Processes that run trials; 0: in the search's own."""
     limits: Limits
+    model: str
+    """The registered model's name."""
+    trial: int | None
+    """Of promote and reproduce."""
     raw: Mapping[str, Any]
     """The resolved configuration as plain values, as it is written to config.yaml."""
 
@@ -121,6 +126,8 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1, MOST_THREADS),
         workers=whole("workers", raw.get("workers"), 0, MOST_THREADS),
         limits=read_limits(_section(raw, "limits"), _section(raw, "retry")),
+        model=read_model(_section(raw, "registry").get("model"), task),
+        trial=None if raw.get("trial") is None else whole("trial", raw["trial"], 0),
         raw=dict(raw),
     )
 
@@ -134,6 +141,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "tracking": ("name", "uri"),
     "limits": ("trial_minutes", "trial_gb", "disk_gb", "grace_s"),
     "retry": ("max",),
+    "registry": ("model",),
 }
 
 SECTIONS = (
@@ -155,6 +163,8 @@ SECTIONS = (
     "workers",
     "limits",
     "retry",
+    "registry",
+    "trial",
 )
 
 

@@ -186,6 +186,19 @@ def read_name(name: Any) -> str:
     return name
 
 
+def read_model(name: Any, task: str) -> str:
+    """The registered model's name, as MLflow takes it in an address."""
+    if name is None:
+        return task
+    name = str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ConfigError(
+            f"registry.model={name!r}: letters, digits, '.', '_' and '-', at most 100 and the first one a letter or "
+            "digit, are allowed, or null for the task's name"
+        )
+    return name
+
+
 def read_outputs(outputs: Any) -> Path:
     """The outputs folder, absolute. Raises ConfigError where nothing can be written into it; leaves nothing behind."""
     if not isinstance(outputs, str) or not outputs:

@@ -239,13 +239,29 @@ def encoder(**files: str) -> Make:
 
 ROWS: dict[str, tuple[Words | Make, str]] = {
     # verbs and options
-    "verb": (["serch"], "unknown verb 'serch'. Did you mean 'search'? Known: compare, doctor, report, search"),
-    "a task as the verb": (["digits"], "unknown verb 'digits'. Known: compare, doctor, report, search"),
+    "verb": (["serch"], "unknown verb 'serch'. Did you mean 'search'? Known: compare, doctor, promote, report"),
+    "a task as the verb": (["digits"], "unknown verb 'digits'. Known: compare, doctor, promote, report"),
     "two verbs": (["search", "report"], "cannot read 'report': type KEY=VALUE"),
     "option": (["--verbose"], "unknown option '--verbose'. Did you mean '--version'? Known: --cfg"),
     "short option": (["-x"], "unknown option '-x'. Known: --cfg"),
     "key with dashes": (["--study=x"], "--study=x: a key is typed without dashes: study=x"),
     "report of nothing": (["report", "study=nothing"], "no study 'nothing' in"),
+    "promote of nothing": (["promote", "study=nothing"], "no study 'nothing' in"),
+    "promote by force, no reason": (["promote", "--force"], "--force needs a reason, which is recorded: type --force="),
+    "promote by force, empty": (["promote", "--force= "], "--force needs a reason, which is recorded: type --force="),
+    "report by force": (["report", "--force=why"], "--force belongs to promote, not to report"),
+    "rollback of nothing": (["rollback", "task=digits"], "mlflow.db is not there: type outputs=DIR or tracking.uri="),
+    "reproduce of nothing": (["reproduce", "study=nothing", "trial=1"], "no study 'nothing' in"),
+    "reproduce without a trial": (["reproduce", "study=nothing"], "which trial? type trial=N"),
+    "trial of a search": (["trial=3"], "trial=3 belongs to promote and reproduce, not to search: leave it out"),
+    "trial below zero": (["promote", "trial=-1"], "trial=-1: a whole number"),
+    "trial is a word": (["promote", "trial=best"], "trial='best': a whole number"),
+    "registered name": (["promote", "registry.model=a/b"], "registry.model='a/b': letters, digits, '.', '_' and '-'"),
+    "registry's key": (["promote", "registry.name=a"], "unknown key 'registry.name'"),
+    "registry is a name": (
+        ["promote", "registry=digits"],
+        "registry='digits': leave it out, or type registry.KEY=VALUE with model",
+    ),
     "report of a wrong key": (["report", "stuy=x"], "unknown key 'stuy'. Did you mean 'study'?"),
     "report of a key of the search": (
         ["report", "study=x", "workers=2"],

@@ -35,7 +35,7 @@ def test_help_lists_every_verb_and_only_these() -> None:
     [
         (
             ["serach"],
-            "autoopt: unknown verb 'serach'. Did you mean 'search'? Known: compare, doctor, report, search, sync\n",
+            "autoopt: unknown verb 'serach'. Did you mean 'search'? Known: compare, doctor, promote, report,",
         ),
         (
             ["search", "--verbos"],

@@ -19,7 +19,7 @@ from autoopt.training.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^autoopt (?!search|report|compare|sync|doctor)(\S.*?)(?:\s+#.*)?$", README, re.MULTILINE)
+COMMANDS = re.findall(rf"^autoopt (?!{'|'.join(VERBS)})(\S.*?)(?:\s+#.*)?$", README, re.MULTILINE)
 
 
 def words(command: str) -> list[str]:

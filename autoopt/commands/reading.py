@@ -9,6 +9,9 @@ READERS: Mapping[str, tuple[str, ...]] = {
     "report": ("study", "outputs", "task", "seed"),
     "compare": ("study", "outputs"),
     "sync": ("study", "outputs", "task", "seed", "tracking"),
+    "promote": ("study", "trial", "outputs", "task", "seed", "registry", "tracking"),
+    "rollback": ("task", "outputs", "registry", "tracking"),
+    "reproduce": ("study", "trial", "outputs", "task", "seed"),
 }
 """Keys by verb; 'tracking' stands for all of its own. Task and seed give a study its name where none is typed."""
 

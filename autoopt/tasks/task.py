@@ -80,6 +80,8 @@ class Task:
     """Trains the teacher in the place of our loop."""
     tokens: Tokens | None = None
     """Of a task of text."""
+    texts: tuple[str, ...] = ()
+    """Of a task of text: the rows of the validation split as they were written."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """What a user of an artifact needs besides the model, by name: the tokenizer, the class names."""
     transfer: Callable[[int], Inputs] | None = None

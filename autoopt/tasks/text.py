@@ -109,6 +109,7 @@ def text_task(name: str, parts: Sequence[Sentences], *, pretrained: str | None, 
         input_meaning=f"int64 (batch, length): ids of tokenizer.json, at most {max_tokens}; {tokenizer.pad} is padding",
         data_source=source,
         tokens=tokenizer.tokens(used),
+        texts=tuple(parts[1].texts),
         files={"tokenizer.json": tokenizer.content, **labels_file(names)},
         transfer=_transfer(tokenizer, encoded[0], folder),
     )

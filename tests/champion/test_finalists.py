@@ -48,6 +48,7 @@ def bench(digits: Task, exported: dict[str, Path], tmp_path: Path, monkeypatch: 
         share = WRONG[int(own)] if own.isdigit() else 0.0
         return lambda inputs: -cnn(inputs) if rng.random() < share else cnn(inputs)
 
+    monkeypatch.setattr(package, "card_file", lambda card: {})  # these cards say nothing
     monkeypatch.setattr(package, "measure_fresh", lambda *models, **how: {})
     outputs = predict(cnn, digits.validation.inputs.numpy())
     return replace(made, open_in=open_in, baseline_session=cnn, baseline_outputs=outputs)
@@ -115,9 +116,11 @@ def test_an_exam_that_somebody_stopped_is_none(bench: Bench, tmp_path: Path, mon
         return run_fresh("-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)")  # type: ignore[no-any-return]
 
     study, passing = begin(tmp_path), package.measure_fresh
+    monkeypatch.setattr(package, "card_file", lambda card: {})  # these cards say nothing
     monkeypatch.setattr(package, "measure_fresh", stopped)
     assert package.crown(tmp_path, study, [PROVEN], bench, KPIS, ExamRules()) is None
     assert taken_exams(study) == {}
+    monkeypatch.setattr(package, "card_file", lambda card: {})  # these cards say nothing
     monkeypatch.setattr(package, "measure_fresh", passing)
     assert package.crown(tmp_path, study, [PROVEN], bench, KPIS, ExamRules()) == tmp_path / "champion"
 

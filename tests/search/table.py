@@ -88,7 +88,7 @@ def failing(every: int) -> Evaluate:
 def begin(
     folder: Path, *, seed: int = 0, name: str = "table", fingerprint: dict[str, Any] | None = None
 ) -> optuna.Study:
-    study = open_study(folder, name, KPIS, fingerprint or {"space": {"a": 1}})
+    study = open_study(folder, name, KPIS, fingerprint or {"space": {"a": 1}, "teacher": {"weights": "none"}})
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
     return study
 

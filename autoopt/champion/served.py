@@ -1,0 +1,117 @@
+"""What answers in a registered model: MLflow calls `_load_pyfunc`, then `predict`.
+
+This file travels inside the model, so it stands alone: nothing of autoopt, no torch, only what requirements.txt of the
+model lists. It unpickles nothing.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+FILE, MODEL, TOKENIZER = "served.json", "model.onnx", "tokenizer.json"
+Run = Callable[[dict[str, np.ndarray]], np.ndarray]
+
+
+def _load_pyfunc(path: str) -> "Served":
+    return Served(Path(path))
+
+
+class Served:
+    """The model in `folder`, as FILE says: its `runtime` and `threads`, `inputs` (name to dtype and shape without the
+    batch), `labels` of the classes or null where the outputs are numbers, and `pad` of a model that takes texts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.about = json.loads((folder / FILE).read_text())
+        self._names, self._run = RUNTIMES[self.about["runtime"]](folder / MODEL, self.about["threads"])
+        self._encode = None
+        if self.about["pad"] is not None:
+            import tokenizers
+
+            self._encode = tokenizers.Tokenizer.from_file(str(folder / TOKENIZER)).encode
+
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
+        """Texts, one array (n, ...) or a dict of them, to a table of n answers, or an array (n, k) of numbers.
+
+        One row a call, as it was measured: dynamic quantization takes its ranges from the whole batch, so that others'
+        rows would change an answer.
+        """
+        rows = self._of_texts(model_input) if self._encode else self._of_arrays(model_input)
+        outputs = np.concatenate([self._run({name: row[name] for name in self._names}) for row in rows])
+        return answers(outputs, self.about["labels"])
+
+    def _of_texts(self, given: Any) -> list[dict[str, np.ndarray]]:
+        texts = given.iloc[:, 0] if isinstance(given, pd.DataFrame) else np.asarray(given, dtype=object).reshape(-1)
+        name = next(iter(self.about["inputs"]))
+        return [{name: np.array([self._ids(str(text))], dtype=np.int64)} for text in texts]
+
+    def _ids(self, text: str) -> list[int]:
+        assert self._encode is not None
+        return self._encode(text).ids or [self.about["pad"]]
+
+    def _of_arrays(self, given: Any) -> list[dict[str, np.ndarray]]:
+        expected = self.about["inputs"]
+        arrays = given if isinstance(given, Mapping) else {next(iter(expected)): np.asarray(given)}
+        cast = {name: np.asarray(arrays[name]).astype(kind["dtype"], copy=False) for name, kind in expected.items()}
+        for name, array in cast.items():
+            if list(array.shape[1:]) != expected[name]["shape"]:
+                raise ValueError(f"{name} has the shape {array.shape}: (rows, *{expected[name]['shape']}) is allowed")
+        return [{name: array[i : i + 1] for name, array in cast.items()} for i in range(len(next(iter(cast.values()))))]
+
+
+def answers(outputs: np.ndarray, labels: list[str] | None) -> Any:
+    """Outputs (n, k) as they are, or of classes a table: the label of the largest, its place, its probability."""
+    if labels is None:
+        return outputs
+    places, shares = outputs.argmax(1), probabilities(outputs.astype(np.float64))
+    return pd.DataFrame(
+        {"label": [labels[i] for i in places], "class": places, "probability": shares[np.arange(len(places)), places]}
+    )
+
+
+def probabilities(outputs: np.ndarray) -> np.ndarray:
+    """The softmax of logits (n, classes); rows that are probabilities already as they are."""
+    shifted = np.exp(outputs - outputs.max(1, keepdims=True))
+    softmax = shifted / shifted.sum(1, keepdims=True)
+    already = (outputs >= 0).all(1) & np.isclose(outputs.sum(1), 1, atol=1e-3)
+    return np.where(already[:, None], outputs, softmax)
+
+
+def use_onnxruntime(path: Path, threads: int) -> tuple[list[str], Run]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return [value.name for value in session.get_inputs()], lambda row: session.run(None, row)[0]
+
+
+def use_openvino(path: Path, threads: int) -> tuple[list[str], Run]:
+    import openvino
+
+    settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
+    settings |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}
+    core, own = openvino.Core(), threading.local()
+    model = core.read_model(str(path))
+
+    def run(row: dict[str, np.ndarray]) -> np.ndarray:
+        if not hasattr(own, "request"):  # requests of one compiled model wait for each other
+            own.request = core.compile_model(model, "CPU", settings).create_infer_request()
+        own.request.infer({name: np.ascontiguousarray(array) for name, array in row.items()})
+        return np.array(own.request.get_output_tensor(0).data)
+
+    return [port.node.friendly_name for port in model.inputs], run
+
+
+RUNTIMES: dict[str, Callable[[Path, int], tuple[list[str], Run]]] = {
+    "onnxruntime": use_onnxruntime,
+    "openvino": use_openvino,
+}
+"""Each opens a model file: the names of its inputs, and what serves a row. Settings are those of autoopt's runtimes."""

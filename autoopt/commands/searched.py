@@ -1,0 +1,90 @@
+"""A study under its own configuration: what promote and reproduce need of a search, without searching."""
+
+from dataclasses import replace
+
+from optuna import Study
+
+from autoopt.commands.bench import check, load_task, make_bench
+from autoopt.commands.conclude import read_outcome
+from autoopt.compose import compose_config
+from autoopt.config import Settings, parse_settings
+from autoopt.core.errors import ConfigError
+from autoopt.core.quiet import QuietMachine
+from autoopt.core.trial import Trial
+from autoopt.pipeline import Bench
+from autoopt.report.outcome import Outcome
+from autoopt.search.study import CONFIGURATION, FINGERPRINT
+from autoopt.tasks import Task
+from autoopt.training.loop import Hooks
+from autoopt.training.teacher import load_teacher, module_fingerprint
+
+MASKED = "***"
+
+
+def as_searched(settings: Settings, study: Study) -> Settings:
+    """Those of the study's last session, apart from what is typed now: where it is, the trial, the registry, the
+    address. A task that was given from Python may be typed too.
+    """
+    saved = dict(study.user_attrs[CONFIGURATION])
+    if saved["task"].get("factory", "") is None:
+        saved["task"] = settings.raw["task"]
+    found = parse_settings({**compose_config([]), **saved})
+    uri = settings.tracking_uri or found.tracking_uri
+    if uri and MASKED in uri:
+        raise ConfigError(
+            f"tracking.uri={uri} was saved without its password: type tracking.uri=http://USER:PASSWORD@…"
+        )
+    return replace(
+        found,
+        study=settings.study,
+        outputs=settings.outputs,
+        trial=settings.trial,
+        model=found.task if settings.raw["registry"]["model"] is None else settings.model,
+        tracking_uri=uri,
+    )
+
+
+def outcome_of(searched: Settings, study: Study) -> Outcome:
+    return read_outcome(searched, study, searched.kpis)
+
+
+def task_of(searched: Settings, study: Study) -> Task:
+    """Raises ConfigError where the data are not those of the study any more."""
+    task = load_task(searched)
+    begun = study.user_attrs[FINGERPRINT]["task"]["data"]
+    if task.fingerprint != begun:
+        raise ConfigError(
+            f"study {searched.study!r} was searched on other data ({begun}) than task {searched.task} has now "
+            f"({task.fingerprint}): put its files back"
+        )
+    return task
+
+
+def bench_of(searched: Settings, study: Study, task: Task) -> Bench:
+    """Raises ConfigError where the teacher is another one by now."""
+    threads = max(1, searched.threads // max(1, searched.workers))  # as those that trained its trials
+    searched = replace(searched, threads=threads)
+    check(searched, task)
+    quiet = QuietMachine()
+    with quiet.working():
+        teacher = load_teacher(task, searched.teacher, searched.cache, searched.seed, Hooks())
+        weights, begun = module_fingerprint(teacher), study.user_attrs[FINGERPRINT]["teacher"]["weights"]
+        if weights != begun:
+            raise ConfigError(
+                f"study {searched.study!r} was searched with another teacher ({begun}) than there is now ({weights}): "
+                f"put its weights back, or those of {searched.cache}"
+            )
+        return make_bench(searched, task, teacher, weights, quiet)
+
+
+def ended_trial(outcome: Outcome, number: int) -> Trial:
+    """Raises ConfigError where there is none."""
+    trials = outcome.standing.trials
+    found = next((trial for trial in trials if trial.number == number), None)
+    if found is None:
+        known = f"0 to {trials[-1].number}" if trials else "none yet"
+        raise ConfigError(
+            f"trial={number}: study {outcome.study!r} has no such trial that has ended: {known} "
+            f"(autoopt report study={outcome.study})"
+        )
+    return found

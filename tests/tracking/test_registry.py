@@ -1,0 +1,135 @@
+"""Aliases move as one, whatever is killed between two of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.models import Model
+
+from autoopt.tracking.registry import FORCED, SHA256, STUDY, TRIAL, Registry, open_registry
+from autoopt.tracking.store import default_uri
+
+
+class Kill(BaseException):
+    """Nothing of ours catches it."""
+
+
+def save(target: Path, model: Model) -> None:
+    target.mkdir()
+    model.save(target / "MLmodel")
+    (target / "weights").write_text(str(target))
+
+
+def tags(trial: int) -> dict[str, str]:
+    return {STUDY: "some-id", TRIAL: str(trial), SHA256: f"{trial:064d}", FORCED: "no"}
+
+
+@pytest.fixture
+def registry(outputs: Path) -> Iterator[Registry]:
+    """With versions 1 to 4, of which 1 to 3 have an alias."""
+    with open_registry(default_uri(outputs), "toy", outputs) as found:
+        for trial in range(4):
+            found.add("toy", outputs, tags(trial), f"trial {trial}", None, save)
+        found.move({"backup": "1", "previous": "2", "champion": "3"})
+        yield found
+
+
+def reopened(outputs: Path) -> dict[str, str]:
+    with open_registry(default_uri(outputs), "toy", outputs) as found:
+        return found.aliases()
+
+
+BEFORE = {"backup": "1", "previous": "2", "champion": "3"}
+MOVES = {
+    "promote": {"backup": "1", "previous": "3", "champion": "4"},
+    "rollback": {"previous": "3", "champion": "2"},
+    "promote of a study with another teacher": {"backup": "2", "previous": "3", "champion": "4"},
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_kill_between_any_two_calls_leaves_all_or_nothing(
+    move: str, registry: Registry, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = {**BEFORE, **MOVES[move]}
+    registry.client.get_registered_model("toy")
+    writers = ("set_registered_model_alias", "set_registered_model_tag", "delete_registered_model_tag")
+    ends = []
+    for calls in range(len(MOVES[move]) + 3):
+        left = calls
+
+        def counted(name: str) -> None:
+            real = getattr(MlflowClient, name)
+
+            def call(self: MlflowClient, *args: str) -> None:
+                nonlocal left
+                if left == 0:
+                    raise Kill
+                left -= 1
+                real(self, *args)
+
+            monkeypatch.setattr(MlflowClient, name, call)
+
+        with monkeypatch.context():
+            for name in writers:
+                counted(name)
+            try:
+                registry.move(MOVES[move])
+                killed = False
+            except Kill:
+                killed = True
+        monkeypatch.undo()
+        registry.settle()
+        ends.append(registry.aliases())
+        assert ends[-1] in ([BEFORE, after] if killed else [after])
+        assert "autoopt.moving" not in registry.client.get_registered_model("toy").tags
+        registry.move(BEFORE)
+    assert ends[0] == BEFORE
+    assert ends[-1] == after
+
+
+def test_an_alias_that_was_not_there_is_gone_after_a_kill(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_registry(default_uri(outputs), "toy", outputs) as registry:
+        registry.add("toy", outputs, tags(0), "", None, save)
+        real = MlflowClient.set_registered_model_alias
+
+        def call(self: MlflowClient, name: str, alias: str, version: str) -> None:
+            if alias == "champion":
+                raise Kill
+            real(self, name, alias, version)
+
+        monkeypatch.setattr(MlflowClient, "set_registered_model_alias", call)
+        with pytest.raises(Kill):
+            registry.move({"backup": "1", "champion": "1"})
+        monkeypatch.undo()
+        assert registry.aliases() == {"backup": "1"}
+    assert reopened(outputs) == {}
+
+
+def test_the_same_is_found_by_what_it_is(registry: Registry) -> None:
+    found = registry.find(tags(2))
+    assert found is not None
+    assert int(found.version) == 3
+    assert registry.find(tags(9)) is None
+    assert registry.find({**tags(2), STUDY: "another-id"}) is None
+    assert registry.find({**tags(2), FORCED: "yes"}) is None
+
+
+def test_leftovers_of_a_kill_before_there_was_a_version_are_removed(registry: Registry, outputs: Path) -> None:
+    def killed(target: Path, model: Model) -> None:
+        raise Kill
+
+    with pytest.raises(Kill):
+        registry.add("toy", outputs, tags(5), "", None, killed)
+    place = registry.client.get_experiment_by_name("toy").experiment_id
+    before = {model.model_id for model in registry.client.search_logged_models([place])}
+    assert len(before) == 5
+    added = registry.add("toy", outputs, tags(5), "", None, save)
+    assert len(registry.client.search_logged_models([place])) == 5
+    assert int(added.version) == 5
+    assert (registry.download("5", outputs / "copy") / "weights").is_file()
+
+
+def test_where_there_is_no_model_there_are_no_aliases(outputs: Path) -> None:
+    assert reopened(outputs) == {}
