@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, and the same in Markdown for MLflow's note."""
+"""report.html: one self-contained page."""
 
 import base64
 import html
@@ -70,18 +70,6 @@ def page(outcome: Outcome, plot: Path) -> str:
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     head = f"{meta}<title>{title}</title><style>{STYLE}</style>"
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
-
-
-def note(outcome: Outcome) -> str:
-    """The leaderboard as Markdown: verdict, bounds, baseline and front, the command to see more."""
-    head = _head(outcome)
-    rows = [head, ["---"] * len(head)]
-    rows += [cells for role, cells in _ranked(outcome) if role in ("baseline", "champion", "front", "nearest miss")]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    command = f"`autoopt report study={outcome.study}`"
-    slower = [line] if (line := slower_line(outcome.standing)) else []
-    beneath = [f"{title}: {'; '.join(map(' '.join, rows[1:]))}" for title, rows in losses(outcome.test or {}).items()]
-    return "\n\n".join([verdict(outcome), f"Bounds: {bounds(outcome.kpis)}", table, *beneath, *slower, command]) + "\n"
 
 
 def _trials(outcome: Outcome) -> str:

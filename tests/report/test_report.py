@@ -12,8 +12,9 @@ from autoopt.core.standing import standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Evaluation, Trial
 from autoopt.report.document import document
 from autoopt.report.live import Display
+from autoopt.report.note import note
 from autoopt.report.outcome import Outcome
-from autoopt.report.page import note, page
+from autoopt.report.page import page
 from autoopt.report.plot import front_plot
 from autoopt.report.table import table
 from autoopt.report.words import (
