@@ -10,7 +10,6 @@ from typing import Any
 
 from optuna import Study
 
-from autoopt import __version__
 from autoopt.champion.card import PACKAGES
 from autoopt.config import Settings
 from autoopt.core.cpu import cpu_name, usable_cores
@@ -31,7 +30,7 @@ def keep_origin(study: Study, settings: Settings, task: Task) -> None:
         {
             "owner": first.get("owner") or _user(),
             "command": first.get("command") or _command(),
-            "versions": {"autoopt": __version__, "python": platform.python_version(), **_versions()},
+            "versions": {**_versions(), "python": platform.python_version()},
             "machine": platform.node(),
             "cpu": f"{cpu_name()}, {usable_cores()} cores, {settings.runtime_threads} to serve",
             "data": {"digest": task.fingerprint, "source": masked(task.data_source), "rows": rows},
@@ -45,7 +44,7 @@ def origin_of(study: Study, task: str) -> Origin:
     if not kept:
         return Origin()
     tags = {
-        "autoopt.version": kept["versions"]["autoopt"],
+        "autoopt.version": kept["versions"].get("autoopt", ""),
         "autoopt.versions": ", ".join(f"{name} {is_at}" for name, is_at in kept["versions"].items()),
         "autoopt.machine": kept["machine"],
         "autoopt.cpu": kept["cpu"],
@@ -76,7 +75,7 @@ def _command() -> str:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for package in (*PACKAGES, "mlflow"):
+    for package in ("autoopt", *PACKAGES, "mlflow"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -1,6 +1,6 @@
 """The parent run's note in MLflow: who won and why, what stood in the way, and what to type next. Markdown.
 
-`[7]` stands for trial 7 and `![front.png]` for the picture: who writes the note knows where they are.
+`[7]` stands for trial 7, `![front.png]` for the picture: who writes the note into MLflow knows where they are.
 """
 
 from collections.abc import Iterator
@@ -22,13 +22,14 @@ from autoopt.report.words import (
     verdict,
 )
 
-NOTE_CHARS = 7900  # a tag of MLflow holds 8000
+NOTE_CHARS = 7000  # a tag of MLflow holds 8000, and the links above the table are among them
 LINK_CHARS = 80  # that a row's link adds
+IN_MLFLOW = "Here: [trials] with charts, the [front], what [failed], [studies] of this task beside each other."
 
 
 def note(outcome: Outcome, command: str = "") -> str:
     """`command` began the search, '' where it is not known. Rows that do not fit are counted, not cut."""
-    above = [f"**{verdict(outcome)}**", _so_far(outcome)]
+    above = [f"**{verdict(outcome)}**", _so_far(outcome), IN_MLFLOW]
     below = [*_beneath(outcome), *_bounds(outcome), *_time(outcome), *_commands(outcome, command)]
     picture = ["![front.png]"] if outcome.stopped_by else []
     room = NOTE_CHARS - sum(len(part) + 2 for part in (*above, *below, *picture))

@@ -1,77 +1,123 @@
-"""The view of a study that MLflow's UI opens on: which columns, in which order, and which charts.
+"""Pages that MLflow's UI opens on: which runs and columns, in which order, and which charts.
 
 MLflow keeps what its button "Share view" shares as a tag of the experiment, as JSON; an address names it by its key.
-Its default instead is a chart for each metric and a table of none. What is left out here is as MLflow has it.
+Its default instead is a table of no metrics and a chart for each of them. What is left out here is as MLflow has it.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from autoopt.core.kpi import Kpi
 from autoopt.core.metric import QUALITIES
-from autoopt.tracking.runs import IDENTITY
+from autoopt.core.trial import COMPLETE, FAILED
+from autoopt.tracking.runs import IDENTITY, STUDY
 
 TAG = "mlflow.sharedViewState."
+NAME, WIDTH, COLUMN = "attributes.`Run Name`", 430, 105
 PARAMS = ("student", "pruning", "quantization")
-TAGS = ("autoopt.rank", "autoopt.pareto", "autoopt.feasible")
+PLACE, END = ("autoopt.rank", "autoopt.pareto"), ("autoopt.owner", "autoopt.champion", "autoopt.stopped_by")
 SECTION = "autoopt"
-MOST_RUNS = 1000
+MOST_RUNS, MOST_SCATTERS = 1000, 4
 
 
-def board_key(identity: str) -> str:
-    return f"autoopt-{identity[:12]}"
+def pages(identity: str, kpis: tuple[Kpi, ...]) -> dict[str, tuple[str, str]]:
+    """Key and state of the two views: `trials` of the study, and `studies` of its experiment beside each other."""
+    trials, studies = _trials(identity, kpis), _studies(kpis)
+    shape = hashlib.sha256(studies.encode()).hexdigest()[:12]  # the same for all studies of the same KPIs
+    return {"trials": (f"autoopt-{identity[:12]}", trials), "studies": (f"autoopt-studies-{shape}", studies)}
 
 
-def board(identity: str, kpis: tuple[Kpi, ...]) -> str:
-    """The value of the tag: the study's complete trials, the best kpi_score first."""
-    metrics = ["kpi_score", *(name for kpi in kpis for name in _columns(kpi))]
-    columns = [*map(_metric, metrics), *(f"tags.`{tag}`" for tag in TAGS), *(f"params.`{name}`" for name in PARAMS)]
-    state = {
-        "searchFilter": f"tags.`{IDENTITY}` = '{identity}' and tags.`autoopt.state` = 'complete'",
-        "orderByKey": _metric("kpi_score"),
-        "orderByAsc": False,
-        "selectedColumns": columns,
-        "runsHiddenMode": "SHOWALL",
-        "compareRunSections": [_section()],
-        "compareRunCharts": [{"uuid": f"{SECTION}-{i}", **chart} for i, chart in enumerate(_charts(kpis))],
+def page(experiment_id: str, key: str) -> str:
+    """MLflow 3's UI opens on traces of language models unless the address says otherwise."""
+    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={key}"
+
+
+def filtered(experiment_id: str, identity: str) -> dict[str, str]:
+    """Addresses of a study's runs in the columns that the reader has chosen: the `front`, and what `failed`."""
+    wanted = {"front": ("autoopt.pareto", "true"), "failed": ("autoopt.state", FAILED)}
+    return {
+        name: f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&searchFilter="
+        + quote(_of_study(identity, tag, value))
+        for name, (tag, value) in wanted.items()
     }
-    return json.dumps(state)
 
 
-def _columns(kpi: Kpi) -> list[str]:
-    return [kpi.name, f"{kpi.name}_ratio"] if kpi.of_structure else [kpi.name]
+def _of_study(identity: str, tag: str, value: str) -> str:
+    return f"tags.`{IDENTITY}` = '{identity}' and tags.`{tag}` = '{value}'"
 
 
-def _charts(kpis: tuple[Kpi, ...]) -> list[Mapping[str, Any]]:
-    """The objectives against each other, the choices against what they gave, the score, the learning curves."""
-    axes = [_axis(kpi) for kpi in kpis if kpi.objective]
-    across = "seconds_total" if len(axes) == 1 else next((a for a in axes if a.endswith("_ratio")), axes[1])
-    upward = next(a for a in axes if a != across)
+def _trials(identity: str, kpis: tuple[Kpi, ...]) -> str:
+    """The complete ones, the best kpi_score first."""
+    columns = [*map(_metric, _scores(kpis)), *map(_tag, PLACE), "params.`quantization`"]
+    return _state(_of_study(identity, "autoopt.state", COMPLETE), columns, _charts(kpis))
+
+
+def _studies(kpis: tuple[Kpi, ...]) -> str:
+    metrics = [*_scores(kpis), "hypervolume", "trials", "feasible"]
+    charts = [_on_metric("LINE", "hypervolume"), _on_metric("LINE", "feasible"), _on_metric("BAR", "kpi_score")]
+    return _state(f"tags.`{STUDY}` != ''", [*map(_metric, metrics), *map(_tag, END)], charts)
+
+
+def _scores(kpis: tuple[Kpi, ...]) -> list[str]:
+    return ["kpi_score", *map(_axis, kpis)]
+
+
+def _charts(kpis: tuple[Kpi, ...]) -> list[dict[str, Any]]:
+    """Quality over each other KPI, the choices against what they gave, and the learning curves."""
+    upward = next((kpi.name for kpi in kpis if kpi.name in QUALITIES), "kpi_score")
+    across = [_axis(kpi) for kpi in kpis if kpi.of_structure][:MOST_SCATTERS] or ["seconds_total"]
+    objectives = [_axis(kpi) for kpi in kpis if kpi.objective]
     return [
-        _chart("SCATTER", xaxis=_on(across), yaxis=_on(upward), runsCountToCompare=MOST_RUNS),
-        _chart("PARALLEL", selectedParams=list(PARAMS), selectedMetrics=[*axes, "kpi_score"], showAllRuns=True),
-        _chart("BAR", metricKey="kpi_score", displayName="kpi_score", runsCountToCompare=20),
-        _chart("LINE", metricKey="epoch_quality", displayName="epoch_quality", runsCountToCompare=20),
+        *(_chart("SCATTER", xaxis=_by(x), yaxis=_by(upward), runsCountToCompare=MOST_RUNS) for x in across),
+        _chart("PARALLEL", selectedParams=list(PARAMS), selectedMetrics=[*objectives, "kpi_score"], showAllRuns=True),
+        _on_metric("LINE", "epoch_quality"),
     ]
 
 
 def _axis(kpi: Kpi) -> str:
-    return f"{kpi.name}_ratio" if kpi.of_structure and kpi.name not in QUALITIES else kpi.name
+    """Ratios to the baseline compare across machines."""
+    return f"{kpi.name}_ratio" if kpi.of_structure else kpi.name
 
 
-def _chart(kind: str, **options: Any) -> Mapping[str, Any]:
-    return {"type": kind, "metricSectionId": SECTION, "deleted": False, "isGenerated": False, **options}
+def _state(query: str, columns: list[str], charts: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps(
+        {
+            "searchFilter": query,
+            "orderByKey": _metric("kpi_score"),
+            "orderByAsc": False,
+            "selectedColumns": columns,
+            "columnOrder": [NAME, *columns],
+            "columnWidths": {NAME: WIDTH, **dict.fromkeys(columns, COLUMN)},
+            "runsHiddenMode": "SHOW_ALL",
+            "compareRunSections": [_section()],
+            "compareRunCharts": [{"uuid": f"{SECTION}-{i}", **chart} for i, chart in enumerate(charts)],
+        }
+    )
 
 
 def _section() -> dict[str, Any]:
     flags = {"display": True, "isReordered": False, "deleted": False, "isGenerated": False}
-    return {"uuid": SECTION, "name": "What matters", **flags}
+    return {"uuid": SECTION, "name": SECTION, "columns": 2, "cardHeight": 420, **flags}
 
 
-def _on(metric: str) -> dict[str, str]:
+def _chart(kind: str, **options: Any) -> dict[str, Any]:
+    return {"type": kind, "metricSectionId": SECTION, "deleted": False, "isGenerated": False, **options}
+
+
+def _on_metric(kind: str, metric: str) -> dict[str, Any]:
+    return _chart(kind, metricKey=metric, displayName=metric, runsCountToCompare=MOST_RUNS)
+
+
+def _by(metric: str) -> dict[str, str]:
     return {"key": metric, "type": "METRIC"}
 
 
 def _metric(name: str) -> str:
     return f"metrics.`{name}`"
+
+
+def _tag(name: str) -> str:
+    return f"tags.`{name}`"

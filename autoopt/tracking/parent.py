@@ -66,15 +66,21 @@ def note_tags(text: str, known: dict[str, str]) -> dict[str, str]:
     return {NOTE: text, NOTE_HASH: _digest(text)}
 
 
-def with_links(text: str, experiment_id: str, parent_id: str, runs: Mapping[int, str]) -> str:
-    """Where the text has '[7]', the run of trial 7 is a click away; '![front.png]' is that artifact of the parent."""
+def links(experiment_id: str, parent_id: str, runs: Mapping[int, str]) -> dict[str, str]:
+    """By what a note calls it: the run of a trial, '7', and a picture among the parent's artifacts."""
     at = {str(number): f"#/experiments/{experiment_id}/runs/{run_id}" for number, run_id in runs.items()}
-    at |= {name: f"get-artifact?path={name}&run_uuid={parent_id}" for name in PICTURES}
+    return at | {name: f"get-artifact?path={name}&run_uuid={parent_id}" for name in PICTURES}
+
+
+def with_links(text: str, at: Mapping[str, str]) -> str:
+    """Where the text says '[7]' it becomes a link: Markdown looks the name up at the end. Where the note is full,
+    the last of them stay text.
+    """
     wanted = dict.fromkeys(re.findall(r"\[([\w.]+)\]", text))
     lines = [f"[{name}]: {at[name]}" for name in wanted if name in at]
     room = NOTE_CHARS - len(text) - 1
     while sum(len(line) + 1 for line in lines) > room and lines:
-        lines.pop()  # then it stays text
+        lines.pop()
     return "\n".join([text, *lines])[:NOTE_CHARS]
 
 

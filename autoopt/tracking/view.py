@@ -13,11 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Trial
-from autoopt.tracking.board import TAG, board, board_key
+from autoopt.tracking.board import TAG, filtered, page, pages
 from autoopt.tracking.content import STATUS, metrics, own_tags, place_tags, run_name, span_ms
 from autoopt.tracking.parent import (
     LEADERBOARD,
     data_inputs,
+    links,
     note_tags,
     owner_tags,
     parent_params,
@@ -45,11 +46,12 @@ class View:
 
     def __init__(self, client: MlflowClient, experiment: Experiment, target: Target, pace: Pace) -> None:
         self._mlflow, self._target, self._pace = client, target, pace
-        self._experiment_id, self._boards = experiment.experiment_id, dict(experiment.tags)
+        self._experiment_id, self._experiment_tags = experiment.experiment_id, dict(experiment.tags)
+        self._pages = pages(target.identity, target.kpis)
         self._file = file_identity(target.uri)
         self._parent: str | None = None
         self._note_at = 0.0
-        self.how_to_look = how_to_look(target.uri, self._experiment_id, board_key(target.identity))
+        self.how_to_look = how_to_look(target.uri, page(self._experiment_id, self._pages["trials"][0]))
         self.written: set[int] = set()
         self.removed = 0
         self.refresh()
@@ -148,10 +150,10 @@ class View:
         self._call().log_batch(parent_id, params=parent_params(self._target.kpis))
         if inputs := data_inputs(self._target.origin.data):
             self._call().log_inputs(parent_id, inputs)
-        key, state = TAG + board_key(self._target.identity), board(self._target.identity, self._target.kpis)
-        if self._boards.get(key) != state:
-            self._call().set_experiment_tag(self._experiment_id, key, state)
-            self._boards[key] = state
+        for key, state in self._pages.values():
+            if self._experiment_tags.get(TAG + key) != state:
+                self._call().set_experiment_tag(self._experiment_id, TAG + key, state)
+                self._experiment_tags[TAG + key] = state
         self._described = True
 
     def _tag_parent(self, parent_id: str, tags: dict[str, str]) -> None:
@@ -169,7 +171,9 @@ class View:
     def _write_note(self, parent_id: str, text: str) -> None:
         """Unless a person has edited it since it was read: theirs stays, and ours is the artifact alone."""
         self._parent_tags = dict(self._call().get_run(parent_id).data.tags)
-        linked = with_links(text, self._experiment_id, parent_id, self._runs)
+        at = {name: page(self._experiment_id, key) for name, (key, _) in self._pages.items()}
+        at |= filtered(self._experiment_id, self._target.identity)
+        linked = with_links(text, {**at, **links(self._experiment_id, parent_id, self._runs)})
         self._tag_parent(parent_id, note_tags(linked, self._parent_tags))
 
     def _write(self, trial: Trial, parent_id: str) -> None:

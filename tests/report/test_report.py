@@ -140,8 +140,9 @@ def test_the_plot_is_drawn_for_any_number_of_trials_and_objectives(
 
 def test_the_note_is_a_markdown_table(good: Outcome) -> None:
     rows = [line for line in note(good).splitlines() if line.startswith("|")]
-    assert len({row.count("|") for row in rows}) == 1
-    assert [row.split("|")[2].strip() for row in rows[2:]] == ["baseline", "champion", "front"]
+    assert len({row.count("|") for row in rows[:5]}) == 1
+    assert [row.split("|")[1].strip() for row in rows[2:5]] == ["[1]", "[0]", "[2]"]
+    assert [row.split("|")[2].strip() for row in rows[2:5]] == ["champion", "baseline", "front"]
 
 
 def test_words() -> None:
@@ -207,7 +208,7 @@ def test_a_scheme_that_is_slower_than_fp32_is_named(tmp_path: Path) -> None:
     picture = tmp_path / "front.png"
     picture.write_bytes(b"")
     assert said in page(at, picture)
-    assert said in note(at)
+    assert f"{said[0].upper()}{said[1:]}." in note(at)
 
 
 def test_time_is_told_by_stage_the_largest_first(good: Outcome) -> None:

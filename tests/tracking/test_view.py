@@ -134,7 +134,7 @@ def test_the_parent_has_note_report_and_progress(searched: tuple[Path, list[Tria
     assert top.data.tags["mlflow.note.content"] == "# the note"
     assert top.data.tags["autoopt.champion"] == "3"
     assert top.info.status == "FINISHED"
-    assert [item.path for item in client.list_artifacts(top.info.run_id)] == ["report.html"]
+    assert [item.path for item in client.list_artifacts(top.info.run_id)] == ["leaderboard.md", "report.html"]
     assert top.data.metrics["hypervolume"] == pytest.approx(now.hypervolume)
     history = client.get_metric_history(top.info.run_id, "trials")
     assert [point.value for point in history] == list(range(1, len(trials) + 1))
@@ -160,13 +160,11 @@ def test_another_view_writes_nothing_twice(searched: tuple[Path, list[Trial], St
 
 
 def test_how_to_look_keeps_a_password_to_itself() -> None:
-    assert how_to_look("http://me:secret@host:5000/", "1").startswith(
-        "open http://me:***@host:5000/#/experiments/1/runs?"
-    )
+    assert how_to_look("http://me:secret@host:5000/", "#/page") == "open http://me:***@host:5000/#/page"
 
 
 def test_how_to_look_keeps_a_server_without_passwords_on_this_machine() -> None:
-    assert how_to_look("sqlite:////a/mlflow.db", "1").startswith("mlflow ui --host 127.0.0.1 --backend-store-uri ")
+    assert how_to_look("sqlite:////a/mlflow.db", "#/page").startswith("mlflow ui --host 127.0.0.1 --backend-store-uri ")
 
 
 def _open(outputs: Path) -> None:
