@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -50,6 +50,7 @@ class View:
         self._pages = pages(target.identity, target.kpis)
         self._file = file_identity(target.uri)
         self._parent: str | None = None
+        self._described = False
         self._note_at = 0.0
         self.how_to_look = how_to_look(target.uri, page(self._experiment_id, self._pages["trials"][0]))
         self.written: set[int] = set()
@@ -67,10 +68,10 @@ class View:
     def refresh(self) -> None:
         """Read again what is there; of a run that is there twice the younger or unfinished one is removed."""
         parents, children = self._find()
-        self._parent = parents[0].info.run_id if parents else None
+        before, self._parent = self._parent, parents[0].info.run_id if parents else None
         self._parent_status = parents[0].info.status if parents else "RUNNING"
         self._parent_tags = dict(parents[0].data.tags) if parents else {}
-        self._described = False
+        self._described = self._described and self._parent == before
         self._runs = {number: same[0].info.run_id for number, same in children.items()}
         self._tags = {number: dict(same[0].data.tags) for number, same in children.items()}
         self.whole = {number for number, same in children.items() if is_whole(same[0])}
@@ -146,8 +147,7 @@ class View:
         """What does not change while the study goes on, and the page of the UI that shows it."""
         if self._described:
             return
-        self._tag_parent(parent_id, parent_tags(self._target))
-        self._call().log_batch(parent_id, params=parent_params(self._target.kpis))
+        self._log_parent(parent_id, parent_tags(self._target), params=parent_params(self._target.kpis))
         if inputs := data_inputs(self._target.origin.data):
             self._call().log_inputs(parent_id, inputs)
         for key, state in self._pages.values():
@@ -156,25 +156,29 @@ class View:
                 self._experiment_tags[TAG + key] = state
         self._described = True
 
-    def _tag_parent(self, parent_id: str, tags: dict[str, str]) -> None:
-        """Touches only what has changed."""
+    def _log_parent(
+        self, parent_id: str, tags: dict[str, str], params: Sequence[Param] = (), metrics: Sequence[Metric] = ()
+    ) -> None:
+        """Touches only tags that have changed; of equal params and metrics MLflow itself keeps one."""
         changed = {key: value for key, value in tags.items() if self._parent_tags.get(key) != value}
-        if changed:
-            self._call().log_batch(parent_id, tags=[RunTag(key, value) for key, value in changed.items()])
+        if changed or params or metrics:
+            new = [RunTag(key, value) for key, value in changed.items()]
+            self._call().log_batch(parent_id, tags=new, params=params, metrics=metrics)
             self._parent_tags |= changed
 
     def _note_so_far(self, now: Standing) -> None:
         if self._target.note is not None and time.monotonic() >= self._note_at:
-            self._write_note(self._parent_id(now), self._target.note(now))
+            parent_id = self._parent_id(now)
+            self._parent_tags = dict(self._call().get_run(parent_id).data.tags)
+            self._log_parent(parent_id, self._note_tags(parent_id, self._target.note(now)))
             self._note_at = time.monotonic() + NOTE_S
 
-    def _write_note(self, parent_id: str, text: str) -> None:
-        """Unless a person has edited it since it was read: theirs stays, and ours is the artifact alone."""
-        self._parent_tags = dict(self._call().get_run(parent_id).data.tags)
+    def _note_tags(self, parent_id: str, text: str) -> dict[str, str]:
+        """None where a person has edited the note since it was written: theirs stays, ours is the artifact alone."""
         at = {name: page(self._experiment_id, key) for name, (key, _) in self._pages.items()}
         at |= filtered(self._experiment_id, self._target.identity)
         linked = with_links(text, {**at, **links(self._experiment_id, parent_id, self._runs)})
-        self._tag_parent(parent_id, note_tags(linked, self._parent_tags))
+        return note_tags(linked, self._parent_tags)
 
     def _write(self, trial: Trial, parent_id: str) -> None:
         number = trial.number
@@ -224,12 +228,10 @@ class View:
         for file in word.files:
             self._log_file(parent_id, file)
         self._call().log_text(parent_id, word.note, LEADERBOARD)
-        self._tag_parent(parent_id, {key: str(value) for key, value in word.facts.items()})
-        self._write_note(parent_id, word.note)
         ended = max((span_ms(trial)[1] for trial in now.trials), default=int(time.time() * 1000))
         champion = [Metric(name, value, ended, word.step) for name, value in word.metrics.items()]
-        if champion:
-            self._call().log_batch(parent_id, metrics=champion)
+        facts = {key: str(value) for key, value in word.facts.items()}
+        self._log_parent(parent_id, {**facts, **self._note_tags(parent_id, word.note)}, metrics=champion)
         self._call().set_terminated(parent_id, word.status, end_time=ended)
 
     def _log_file(self, run_id: str, path: Path) -> None:
