@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from autoopt.core.kpi import Kpi
 from autoopt.core.metric import QUALITIES
@@ -21,6 +21,15 @@ PARAMS = ("student", "pruning", "quantization")
 PLACE, END = ("autoopt.rank", "autoopt.pareto"), ("autoopt.owner", "autoopt.champion", "autoopt.stopped_by")
 SECTION = "autoopt"
 MOST_RUNS, MOST_SCATTERS = 1000, 4
+FACETS = {
+    "orderByKey": "metrics.`kpi_score`",
+    "orderByAsc": "false",
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "modelVersionFilter": "All Runs",
+    "datasetsFilter": "W10=",
+}
+"""Where an address has a filter it must have the others, too: without them the page stays empty. The last is '[]'."""
 
 
 def pages(identity: str, kpis: tuple[Kpi, ...]) -> dict[str, tuple[str, str]]:
@@ -39,8 +48,8 @@ def filtered(experiment_id: str, identity: str) -> dict[str, str]:
     """Addresses of a study's runs in the columns that the reader has chosen: the `front`, and what `failed`."""
     wanted = {"front": ("autoopt.pareto", "true"), "failed": ("autoopt.state", FAILED)}
     return {
-        name: f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&searchFilter="
-        + quote(_of_study(identity, tag, value))
+        name: f"#/experiments/{experiment_id}/runs?"
+        + urlencode({"workflowType": "machine_learning", "searchFilter": _of_study(identity, tag, value), **FACETS})
         for name, (tag, value) in wanted.items()
     }
 

@@ -8,12 +8,8 @@ Needs Debian's chromium. Prints one JSON document.
 
 import json
 import random
-import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +20,12 @@ from autoopt.measurements import FACTS
 from autoopt.tracking.store import default_uri
 from autoopt.tracking.target import Target
 from autoopt.tracking.view import View
+from experiments.review.serving import serving
 from tests.browser import open_browser
 from tests.search.table import KPIS
 from tests.tracking.stores import search_table
 
-SIZES, LOADS, START_S = (20, 500), 3, 120
+SIZES, LOADS = (20, 500), 3
 FRESH = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
 
 
@@ -55,23 +52,6 @@ def write(outputs: Path, size: int) -> tuple[str, float]:
     return view.how_to_look.rpartition("5000")[2], time.monotonic() - began
 
 
-@contextmanager
-def serving(outputs: Path, port: int) -> Iterator[str]:
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    with subprocess.Popen([*command, "--backend-store-uri", default_uri(outputs)], stderr=subprocess.DEVNULL) as server:
-        try:
-            address, end = f"http://127.0.0.1:{port}", time.monotonic() + START_S
-            while time.monotonic() < end:
-                try:
-                    urllib.request.urlopen(f"{address}/health")
-                    break
-                except OSError:
-                    time.sleep(0.3)
-            yield address
-        finally:
-            server.terminate()
-
-
 def load(address: str, page: str, shot: Path) -> dict[str, float]:
     """Seconds until the first row of the table is there, and until a chart is drawn, each in a browser of its own."""
     took = {}
@@ -95,7 +75,7 @@ def load(address: str, page: str, shot: Path) -> dict[str, float]:
 def main(outputs: Path, port: int) -> None:
     outputs.mkdir(parents=True)
     pages = {size: write(outputs, size) for size in SIZES}
-    with serving(outputs, port) as address:
+    with serving(default_uri(outputs), outputs / "files", port) as address:
         load(address, pages[SIZES[0]][0], outputs / "warm-up")  # the server's and the disk's first answer
         taken: dict[int, list[dict[str, float]]] = {size: [] for size in SIZES}
         for _ in range(LOADS):  # in turn: the machine has other work
