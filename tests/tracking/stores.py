@@ -1,5 +1,6 @@
 """Real MLflow stores in folders of their own, and what is in them. Making one takes ten seconds: one is copied."""
 
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -128,12 +129,17 @@ def _content(client: MlflowClient, connection: sqlite3.Connection, run: Run) -> 
         "status": run.info.status,
         "times": (run.info.start_time, run.info.end_time),
         "params": run.data.params,
-        "tags": {key: value for key, value in run.data.tags.items() if key not in skipped},
+        "tags": {key: _without_ids(value) for key, value in run.data.tags.items() if key not in skipped},
         "latest": run.data.metrics,
         "inputs": [(found.dataset.name, found.dataset.digest) for found in run.inputs.dataset_inputs],
         "metrics": connection.execute(points, (run.info.run_id,)).fetchall(),
         "files": sorted(item.path for item in client.list_artifacts(run.info.run_id)),
     }
+
+
+def _without_ids(tag: str) -> str:
+    """The note names runs and studies by ids, and its hash depends on them."""
+    return "hash" if re.fullmatch("[0-9a-f]{64}", tag) else re.sub(r"[0-9a-f]{32}|autoopt-[\w-]+", "ID", tag)
 
 
 def copy_store(prepared: Path, outputs: Path) -> Path:
