@@ -8,7 +8,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, ErrorCode
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND, INVALID_PARAMETER_VALUE, ErrorCode
 from sqlalchemy.exc import SQLAlchemyError
 
 from autoopt.core.standing import Standing
@@ -31,7 +31,7 @@ from autoopt.tracking.store import file_identity, how_to_look, open_client, open
 from autoopt.tracking.target import LastWord, Target
 
 TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
-REFUSED = ErrorCode.Name(INVALID_PARAMETER_VALUE)
+REFUSED, UNKNOWN = ErrorCode.Name(INVALID_PARAMETER_VALUE), ErrorCode.Name(ENDPOINT_NOT_FOUND)
 METRICS_A_CALL = 900  # a server takes 1000
 
 CALL_S, LONG_S = 2.0, 60.0
@@ -144,17 +144,24 @@ class View:
         return self._parent
 
     def _describe(self, parent_id: str) -> None:
-        """What does not change while the study goes on, and the page of the UI that shows it."""
+        """What does not change while the study goes on, and the pages of the UI that show it."""
         if self._described:
             return
         self._log_parent(parent_id, parent_tags(self._target), params=parent_params(self._target.kpis))
+        try:
+            self._dress(parent_id)
+        except MlflowException as error:
+            if error.error_code not in (REFUSED, UNKNOWN):
+                raise  # else the server is too old for what is a comfort: the trials are written all the same
+        self._described = True
+
+    def _dress(self, parent_id: str) -> None:
         if inputs := data_inputs(self._target.origin.data):
             self._call().log_inputs(parent_id, inputs)
         for key, state in self._pages.values():
             if self._experiment_tags.get(TAG + key) != state:
                 self._call().set_experiment_tag(self._experiment_id, TAG + key, state)
                 self._experiment_tags[TAG + key] = state
-        self._described = True
 
     def _log_parent(
         self, parent_id: str, tags: dict[str, str], params: Sequence[Param] = (), metrics: Sequence[Metric] = ()
