@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mlflow import MlflowClient
 from playwright.sync_api import Page
 
 from autoopt.tracking.store import default_uri
@@ -43,11 +44,16 @@ def take(page: Page, address: str, sign: str, name: str) -> None:
     page.screenshot(path=str(HERE / f"mlflow-{name}.png"))
 
 
-def look(trials: str) -> set[str]:
+def parent_page(uri: str, study: str) -> str:
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("digits")
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.`autoopt.study` = '{study}'")
+    return f"{uri}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
+
+
+def look(uri: str, trials: str) -> set[str]:
     """Take all pictures; the hosts that the pages asked."""
     hosts: set[str] = set()
-    base, _, rest = trials.partition("/#/")
-    experiment = rest.partition("/runs")[0]
     with open_browser() as browser:
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         context.add_init_script(NO_ASSISTANT)
@@ -55,14 +61,12 @@ def look(trials: str) -> set[str]:
         page.on("request", lambda asked: hosts.add(asked.url.split("/")[2] if "//" in asked.url else ""))
         take(page, trials, ".ag-row", "runs")
         take(page, f"{trials}&compareRunsMode=CHART", ".js-plotly-plot .main-svg", "charts")
-        page.goto(f"{base}/#/{experiment}/runs?workflowType=machine_learning")
-        address = page.get_by_role("link", name="night", exact=True).first.get_attribute("href", timeout=PATIENCE_MS)
-        page.goto(f"{base}/{address}")
+        page.goto(parent_page(uri, "night"))
         page.get_by_text("Show more", exact=True).first.click(timeout=PATIENCE_MS)
         page.locator("img[src*='front.png']").wait_for(timeout=PATIENCE_MS)
         page.wait_for_timeout(SETTLED_MS)
         page.screenshot(path=str(HERE / "mlflow-note.png"))
-        take(page, f"{base}/{link(page, 'studies')}", ".ag-row", "studies")
+        take(page, f"{uri}/{link(page, 'studies')}", ".ag-row", "studies")
     return hosts
 
 
@@ -70,7 +74,7 @@ def main(folder: Path, port: int) -> None:
     folder.mkdir(parents=True)
     with serving(default_uri(folder), folder / "files", port) as uri:
         addresses = {who: search(who, folder / who, uri) for who in STUDIES}
-        print(addresses, look(addresses["ann"]))
+        print(addresses, look(uri, addresses["ann"]))
 
 
 if __name__ == "__main__":
