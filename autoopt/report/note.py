@@ -33,7 +33,7 @@ def note(outcome: Outcome, command: str = "") -> str:
     below = [*_beneath(outcome), *_bounds(outcome), *_time(outcome), *_commands(outcome, command)]
     picture = ["![front.png]"] if outcome.stopped_by else []
     room = NOTE_CHARS - sum(len(part) + 2 for part in (*above, *below, *picture))
-    return "\n\n".join(filter(None, [*above, _table(outcome, room), *picture, *below])) + "\n"
+    return "\n\n".join(filter(None, [*above, _table(outcome, room), *below, *picture])) + "\n"
 
 
 def _so_far(outcome: Outcome) -> str:

@@ -16,7 +16,7 @@ from autoopt.core.trial import COMPLETE, FAILED
 from autoopt.tracking.runs import IDENTITY, STUDY
 
 TAG = "mlflow.sharedViewState."
-NAME, WIDTH, COLUMN = "attributes.`Run Name`", 430, 105
+NAME, TRIAL, STUDY_NAME, COLUMN = "attributes.`Run Name`", 430, 160, 105
 PARAMS = ("student", "pruning", "quantization")
 PLACE, END = ("autoopt.rank", "autoopt.pareto"), ("autoopt.owner", "autoopt.champion", "autoopt.stopped_by")
 SECTION = "autoopt"
@@ -61,13 +61,13 @@ def _of_study(identity: str, tag: str, value: str) -> str:
 def _trials(identity: str, kpis: tuple[Kpi, ...]) -> str:
     """The complete ones, the best kpi_score first."""
     columns = [*map(_metric, _scores(kpis)), *map(_tag, PLACE), "params.`quantization`"]
-    return _state(_of_study(identity, "autoopt.state", COMPLETE), columns, _charts(kpis))
+    return _state(_of_study(identity, "autoopt.state", COMPLETE), columns, TRIAL, _charts(kpis))
 
 
 def _studies(kpis: tuple[Kpi, ...]) -> str:
     metrics = [*_scores(kpis), "hypervolume", "trials", "feasible"]
     charts = [_on_metric("LINE", "hypervolume"), _on_metric("LINE", "feasible"), _on_metric("BAR", "kpi_score")]
-    return _state(f"tags.`{STUDY}` != ''", [*map(_metric, metrics), *map(_tag, END)], charts)
+    return _state(f"tags.`{STUDY}` != ''", [*map(_metric, metrics), *map(_tag, END)], STUDY_NAME, charts)
 
 
 def _scores(kpis: tuple[Kpi, ...]) -> list[str]:
@@ -91,7 +91,7 @@ def _axis(kpi: Kpi) -> str:
     return f"{kpi.name}_ratio" if kpi.of_structure else kpi.name
 
 
-def _state(query: str, columns: list[str], charts: Sequence[Mapping[str, Any]]) -> str:
+def _state(query: str, columns: list[str], width: int, charts: Sequence[Mapping[str, Any]]) -> str:
     return json.dumps(
         {
             "searchFilter": query,
@@ -99,7 +99,7 @@ def _state(query: str, columns: list[str], charts: Sequence[Mapping[str, Any]]) 
             "orderByAsc": False,
             "selectedColumns": columns,
             "columnOrder": [NAME, *columns],
-            "columnWidths": {NAME: WIDTH, **dict.fromkeys(columns, COLUMN)},
+            "columnWidths": {NAME: width, **dict.fromkeys(columns, COLUMN)},
             "runsHiddenMode": "SHOW_ALL",
             "compareRunSections": [_section()],
             "compareRunCharts": [{"uuid": f"{SECTION}-{i}", **chart} for i, chart in enumerate(charts)],

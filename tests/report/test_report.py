@@ -170,7 +170,7 @@ def test_a_note_of_a_long_front_counts_the_rows_that_do_not_fit() -> None:
     assert 20 < shown < 200
     assert f"And {200 - shown} more" in text
     assert len(text) < 7000
-    assert text.rstrip().endswith("```")
+    assert text.endswith("```\n\n![front.png]\n")
 
 
 def test_words() -> None:
