@@ -109,7 +109,7 @@ def test_mlflow_shows_the_study(searched: tuple[Path, dict[str, Any], str, str])
     assert len(children) == document["trials"] == len(runs) - 1
     assert "is the champion" in parent.data.tags["mlflow.note.content"]
     files = {item.path for item in client.list_artifacts(parent.info.run_id)}
-    assert files == {"report.html", "front.png", "config.yaml"}
+    assert files == {"report.html", "front.png", "config.yaml", "leaderboard.md"}
     siblings = [run for run in children if "autoopt.sibling_of" in run.data.tags]
     assert len(siblings) == document["siblings"]
     champion = next(run for run in children if run.data.tags["autoopt.rank"] == "1")

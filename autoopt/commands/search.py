@@ -16,6 +16,7 @@ from autoopt.commands.conclude import read_outcome, tell, write_report
 from autoopt.commands.first import first_recipes
 from autoopt.commands.keeper import Keeper
 from autoopt.commands.logs import log_to
+from autoopt.commands.origin import command_of, keep_origin
 from autoopt.commands.saved import CONFIG, read_saved, saved_text
 from autoopt.commands.stop import StopSignal
 from autoopt.commands.tracking import finish_tracker, start_tracker
@@ -139,6 +140,7 @@ def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display)
         study = open_study(settings.folder, settings.study, settings.kpis, identity, on_mend=display.say)
         study.sampler = make_sampler(settings.sampler, settings.seed + len(study.trials), settings.sampler_options)
         study.set_user_attr(CONFIGURATION, masked_values(settings.raw))
+        keep_origin(study, settings, task)
         artifact.write_atomically(settings.folder / CONFIG, saved_text(settings.raw))
         log.info("%d workers, %d trials on record, %s", settings.workers, len(study.trials), settings.budget)
         if study.trials:
@@ -195,7 +197,7 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, tracker: Tr
     files = write_report(outcome)
     hints = []
     if tracker is not None:
-        hints.append(finish_tracker(tracker, outcome, files))
+        hints.append(finish_tracker(tracker, outcome, files, command_of(study)))
     if outcome.stopped_by == EXHAUSTED:
         hints.append("the space is exhausted: every recipe that was proposed had been evaluated before")
     if outcome.stopped_by == FAILURES:

@@ -9,6 +9,7 @@ from typing import Any
 from filelock import Timeout
 
 from autoopt.commands.conclude import read_as_searched, write_report
+from autoopt.commands.origin import command_of
 from autoopt.commands.tracking import last_word, target_of
 from autoopt.config import Settings
 from autoopt.core.errors import AutooptError, ConfigError, one_line
@@ -30,7 +31,7 @@ def sync(settings: Settings, *, rebuild: bool = False) -> int:
         settings, task=saved["task"]["name"], kpis=outcome.kpis, tracking_uri=_address(settings, saved["tracking"])
     )
     with _only_writer(settings):
-        word = last_word(outcome, write_report(outcome))
+        word = last_word(outcome, write_report(outcome), command_of(study))
         return _write(target_of(searched, study), outcome.standing, word, rebuild)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoopt.core.front import hypervolume, pareto
+from autoopt.core.front import Losses, hypervolume, pareto
 from autoopt.core.kpi import Kpi
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 
@@ -35,8 +35,8 @@ def standing(trials: Sequence[Trial], kpis: tuple[Kpi, ...]) -> Standing:
     """Read a study's trials, by number, against its KPIs."""
     complete = [trial for trial in trials if trial.state == COMPLETE]
     met = sorted((t for t in complete if t.is_feasible(kpis)), key=lambda t: (-t.gain(kpis), t.number))
-    losses = [tuple(kpi.loss(t.measurements[kpi.name]) for kpi in kpis if kpi.objective) for t in met]
-    front = pareto(losses)
+    points = [losses(trial, kpis) for trial in met]
+    front = pareto(points)
     feasible = tuple(t for t in met if t.number > 0)
     # Equal up to a thousandth of a bound is equal: then the one that gains more.
     misses = sorted((t for t in complete if t.number > 0), key=lambda t: (-round(t.score(kpis), 3), -t.gain(kpis)))
@@ -45,14 +45,19 @@ def standing(trials: Sequence[Trial], kpis: tuple[Kpi, ...]) -> Standing:
         feasible=feasible,
         front=tuple(met[i] for i in front if met[i].number > 0),
         nearest_miss=misses[0] if misses and not feasible else None,
-        hypervolume=_volume(complete, [losses[i] for i in front], kpis),
+        hypervolume=volume(complete[0], [points[i] for i in front], kpis) if complete else 0.0,
         first_feasible_s=min((t.ended_at_s for t in feasible), default=None),
     )
 
 
-def _volume(complete: Sequence[Trial], losses: list[tuple[float, ...]], kpis: tuple[Kpi, ...]) -> float:
-    if not losses:
+def losses(trial: Trial, kpis: Sequence[Kpi]) -> Losses:
+    """Of a complete trial, by objective: smaller is better."""
+    return tuple(kpi.loss(trial.measurements[kpi.name]) for kpi in kpis if kpi.objective)
+
+
+def volume(first: Trial, front: Sequence[Losses], kpis: Sequence[Kpi]) -> float:
+    """The hypervolume of a front; `first` is the first complete trial, which knows the baseline's measurements."""
+    if not front:
         return 0.0
-    baseline = complete[0].measurements
-    corner = tuple(kpi.reference_loss(baseline[kpi.name]) for kpi in kpis if kpi.objective)
-    return hypervolume(losses, corner)
+    corner = tuple(kpi.reference_loss(first.measurements[kpi.name]) for kpi in kpis if kpi.objective)
+    return hypervolume(front, corner)

@@ -2,25 +2,50 @@
 writing again writes the same, which MLflow keeps once.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-
 from mlflow.entities import Metric
 
 from autoopt.core.kpi import Kpi
+from autoopt.core.recipe import Recipe
 from autoopt.core.slower import slower_than_float
-from autoopt.core.standing import Standing, standing
+from autoopt.core.standing import Standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 
 STATUS = {COMPLETE: "FINISHED", SCREENED: "KILLED", FAILED: "FAILED"}
-PROGRESS = ("hypervolume", "feasible", "trials")
+LATENCY = "latency_p95_ms"
+QUALITIES = {
+    "accuracy": ("acc", 100, 1),
+    "macro_f1": ("f1", 100, 1),
+    "r2": ("r2", 1, 4),
+    "quality": ("quality", 1, 4),
+}
+"""Of the task's metric: how a name spells it, times what, to how many digits. The first that is there is told."""
 
 
 def run_name(trial: Trial) -> str:
-    """Reads well in a list: number, student, scheme."""
-    recipe = trial.recipe
-    return f"{trial.number:04d} {recipe.student} {recipe.pruning} {recipe.quantization}".replace(
-        " none none", " fp32"
-    ).replace(" none", "")
+    """Reads well in a list: '0042 bow int8_static p95 0.08 ms acc 95.9'; else, how it ended."""
+    head = f"{trial.number:04d} {_model(trial.recipe)}"
+    if trial.state != COMPLETE:
+        return f"{head} {trial.state}"
+    latency = trial.measurements.get(LATENCY)
+    told = [f"p95 {latency.value:.3g} ms"] if latency else []
+    quality = next((name for name in QUALITIES if name in trial.measurements), None)
+    if quality:
+        short, scale, digits = QUALITIES[quality]
+        told.append(f"{short} {scale * trial.measurements[quality].value:.{digits}f}")
+    return " ".join([head, *told])
+
+
+def _model(recipe: Recipe) -> str:
+    """Student, what was pruned of it, scheme and, where the study has several, runtime."""
+    parts = [recipe.student if recipe.width is None else f"{recipe.student} x{recipe.width:g}"]
+    if recipe.layers is not None:
+        parts.append(f"{recipe.layers}L")
+    if recipe.pruning not in ("none", "depth"):
+        share = recipe.pruning_ratio or recipe.sparsity
+        short = recipe.pruning.replace("unstructured_", "sparse_").removeprefix("structured_")
+        parts += [short, *([f"{share:g}"] if share else [])]
+    parts += ["fp32" if recipe.quantization == "none" else recipe.quantization, *filter(None, [recipe.runtime])]
+    return " ".join(parts)
 
 
 def span_ms(trial: Trial) -> tuple[int, int]:
@@ -60,13 +85,15 @@ def place_tags(now: Standing) -> dict[int, dict[str, str | None]]:
 
 
 def metrics(trial: Trial, kpis: tuple[Kpi, ...]) -> list[Metric]:
-    """Measurements, their ratios to the baseline, kpi_score, the learning curve and seconds by stage; of a screened
-    or failed trial what was known by then."""
+    """Measurements, kpi_score, the learning curve and seconds; of a screened or failed trial what was known by then.
+    Ratios to the baseline are those of the KPIs that have a use for one: a table of MLflow has room for sixty columns.
+    """
     if trial.evaluation is None:
         return []
     values = {name: measured.value for name, measured in trial.measurements.items()}
-    values |= {f"{name}_ratio": m.ratio for name, m in trial.measurements.items() if m.ratio is not None}
-    values |= {f"seconds_{stage}": seconds for stage, seconds in trial.evaluation.seconds.items()}
+    values |= ratios(trial, kpis)
+    seconds = trial.evaluation.seconds
+    values |= {"seconds_total": sum(seconds.values()), "seconds_train": seconds.get("train", 0.0)}
     if trial.state == COMPLETE:
         values["kpi_score"] = trial.score(kpis)
     _, ended = span_ms(trial)
@@ -77,16 +104,10 @@ def metrics(trial: Trial, kpis: tuple[Kpi, ...]) -> list[Metric]:
     ]
 
 
-def progress(trials: Sequence[Trial], kpis: tuple[Kpi, ...], written: Collection[int]) -> Iterator[list[Metric]]:
-    """How the study stood at the end of each trial whose number, the step, is not yet `written`."""
-    # As they ended, which is not as they were numbered: a recipe may wait while others run. The baseline is first.
-    order = sorted(trials, key=lambda trial: (trial.number > 0, trial.ended_unix_s, trial.number))
-    for count, trial in enumerate(order, start=1):
-        if trial.number not in written:
-            then = standing(sorted(order[:count], key=lambda t: t.number), kpis)
-            values = (then.hypervolume, len(then.feasible), count)
-            ended = span_ms(trial)[1]
-            yield [Metric(name, value, ended, trial.number) for name, value in zip(PROGRESS, values, strict=True)]
+def ratios(trial: Trial, kpis: tuple[Kpi, ...]) -> dict[str, float]:
+    """Of sizes, times and rates; of a quality it is the difference that tells."""
+    found = {kpi.name: trial.measurements.get(kpi.name) for kpi in kpis if kpi.of_structure}
+    return {f"{name}_ratio": m.ratio for name, m in found.items() if m is not None and m.ratio is not None}
 
 
 def _yes(condition: bool) -> str:

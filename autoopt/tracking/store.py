@@ -34,12 +34,11 @@ def default_uri(outputs: Path) -> str:
     return f"sqlite:///{outputs / 'mlflow.db'}"
 
 
-def how_to_look(uri: str, experiment_id: str) -> str:
-    """What to type and open. MLflow 3's UI opens on traces of language models unless the address says otherwise."""
-    page = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+def how_to_look(uri: str, page: str) -> str:
+    """What to type and open; `page` is one of the UI's, such as '#/experiments/1'."""
     if not uri.startswith("sqlite:///"):
-        return f"open {masked(uri).rstrip('/')}{page}"
-    return f"mlflow ui --host 127.0.0.1 --backend-store-uri {uri}, then open http://127.0.0.1:5000{page}"
+        return f"open {masked(uri).rstrip('/')}/{page}"
+    return f"mlflow ui --host 127.0.0.1 --backend-store-uri {uri}, then open http://127.0.0.1:5000/{page}"
 
 
 def open_client(uri: str) -> "MlflowClient":

@@ -66,7 +66,7 @@ def test_it_writes_what_is_missing_then_nothing(outputs: Path, capsys: pytest.Ca
     assert document == {"study": "table", "trials": 5, "written": 5, "removed": 0, "complete": True}
     assert out.startswith("MLflow has all 5 trials of study table (5 written now)\nreview: mlflow ui")
     first = content(outputs, identity(outputs))
-    assert first["parent"]["files"] == ["config.yaml", "front.png", "report.html"]
+    assert first["parent"]["files"] == ["config.yaml", "front.png", "leaderboard.md", "report.html"]
     assert first["parent"]["status"] == "FINISHED"
     assert first["parent"]["tags"]["autoopt.stopped_by"] == "trials"
     client_of(outputs).delete_run(children(outputs, identity(outputs))[2].info.run_id)

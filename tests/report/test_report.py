@@ -152,8 +152,37 @@ def test_the_plot_is_drawn_for_any_number_of_trials_and_objectives(
 
 def test_the_note_is_a_markdown_table(good: Outcome) -> None:
     rows = [line for line in note(good).splitlines() if line.startswith("|")]
-    assert len({row.count("|") for row in rows}) == 1
-    assert [row.split("|")[2].strip() for row in rows[2:]] == ["baseline", "champion", "front"]
+    assert len({row.count("|") for row in rows[:5]}) == 1
+    assert [row.split("|")[1].strip() for row in rows[2:5]] == ["[1]", "[0]", "[2]"]
+    assert [row.split("|")[2].strip() for row in rows[2:5]] == ["champion", "baseline", "front"]
+
+
+def test_the_note_says_what_stood_in_the_way_and_what_to_type(good: Outcome) -> None:
+    text = note(good, "autoopt task=digits")
+    assert text.startswith("**Trial 1 is the champion")
+    for line in ("autoopt report study=<s> outputs=/o", "autoopt promote study=<s> outputs=/o"):
+        assert f"\n{line}\n" in text
+    assert "\nautoopt reproduce study=<s> outputs=/o trial=1\n" in text
+    assert "Searched with:\n\n```\nautoopt task=digits\n```" in text
+    assert "**Time**: train 72%" in text
+    stopped = Trial(4, SCREENED, Recipe("mlp", "none", "none"), screened_at(1.8))
+    missed = outcome(trial(0, 0.95, 2.0), trial(1, 0.6, 1.9), trial(2, 0.95, 1.8), stopped, exams={})
+    rows = [line for line in note(missed).splitlines() if line.startswith("| latency") or line.startswith("| accuracy")]
+    assert rows == [
+        "| latency_p95_ms <= 0.5x the baseline | 1 | 2 |",
+        "| accuracy at most 0.05 worse than the baseline | - | 1 |",
+    ]
+    assert "promote" not in note(missed)
+
+
+def test_a_note_of_a_long_front_counts_the_rows_that_do_not_fit() -> None:
+    front = [trial(n, 0.91 + n * 1e-4, 0.2 + n * 1e-3) for n in range(1, 200)]
+    text = note(outcome(trial(0, 0.95, 2.0), *front, exams={}))
+    shown = sum(line.startswith("| [") for line in text.splitlines())
+    assert 20 < shown < 200
+    assert f"And {200 - shown} more" in text
+    assert len(text) < 7000
+    assert text.endswith("```\n\n![front.png]\n")
 
 
 def test_words() -> None:
@@ -213,7 +242,7 @@ def test_a_scheme_that_is_slower_than_fp32_is_named(tmp_path: Path) -> None:
     at = outcome(trial(0, 0.95, 2.0), timed(1, "none", 0.2), timed(2, "fp16", 0.42))
     said = "slower than fp32 here: fp16 in 1 of 1 structures, up to 2.1 times as long"
     assert said in text_of(at)
-    assert said in note(at)
+    assert f"{said[0].upper()}{said[1:]}." in note(at)
 
 
 def test_time_is_told_by_stage_the_largest_first(good: Outcome) -> None:

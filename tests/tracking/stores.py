@@ -1,5 +1,6 @@
 """Real MLflow stores in folders of their own, and what is in them. Making one takes ten seconds: one is copied."""
 
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -16,11 +17,13 @@ from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
 from autoopt.search.search import Watch
 from autoopt.tracking.store import default_uri, open_client
-from autoopt.tracking.target import LastWord, Target
+from autoopt.tracking.target import Data, LastWord, Origin, Target
 from autoopt.tracking.view import View
 from tests.search.table import KPIS, begin, failing, make_search
 
-VOLATILE = {"mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit", "autoopt.study_id"}
+DATA = Data("toy", "0123456789abcdef", "made up", {"train": 700, "test": 300})
+ORIGIN = Origin("ann", {"autoopt.version": "1.2.3", "autoopt.machine": "here"}, DATA)
+VOLATILE = {"mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit", "autoopt.study_id"}
 
 
 def prepare(folder: Path) -> Path:
@@ -42,7 +45,17 @@ def artifacts(folder: Path, number: int) -> Path:
 
 def target(outputs: Path, identity: str = "some-id", *, uri: str | None = None) -> Target:
     trials = outputs / "trials"
-    return Target(uri or default_uri(outputs), outputs, "toy", "table", identity, KPIS, lambda n: artifacts(trials, n))
+    return Target(
+        uri or default_uri(outputs),
+        outputs,
+        "toy",
+        "table",
+        identity,
+        KPIS,
+        lambda n: artifacts(trials, n),
+        ORIGIN,
+        lambda now: f"so far {len(now.trials)}, [0]",
+    )
 
 
 def open_view(outputs: Path, identity: str = "some-id") -> View:
@@ -52,7 +65,8 @@ def open_view(outputs: Path, identity: str = "some-id") -> View:
 def last_word(outputs: Path) -> LastWord:
     report = outputs / "report.html"
     report.write_text("<html>")
-    return LastWord("# the note", [report], {"autoopt.champion": 3}, "FINISHED")
+    metrics = {"kpi_score": 0.5, "accuracy": 0.9, "latency_p95_ms_ratio": 0.4}
+    return LastWord("# the note", [report], {"autoopt.champion": 3}, "FINISHED", metrics, step=4)
 
 
 def search_table(folder: Path, trials: int = 20, every: int = 7, **changes: Any) -> list[Trial]:
@@ -115,11 +129,17 @@ def _content(client: MlflowClient, connection: sqlite3.Connection, run: Run) -> 
         "status": run.info.status,
         "times": (run.info.start_time, run.info.end_time),
         "params": run.data.params,
-        "tags": {key: value for key, value in run.data.tags.items() if key not in skipped},
+        "tags": {key: _without_ids(value) for key, value in run.data.tags.items() if key not in skipped},
         "latest": run.data.metrics,
+        "inputs": [(found.dataset.name, found.dataset.digest) for found in run.inputs.dataset_inputs],
         "metrics": connection.execute(points, (run.info.run_id,)).fetchall(),
         "files": sorted(item.path for item in client.list_artifacts(run.info.run_id)),
     }
+
+
+def _without_ids(tag: str) -> str:
+    """The note names runs and studies by ids, and its hash depends on them."""
+    return "hash" if re.fullmatch("[0-9a-f]{64}", tag) else re.sub(r"[0-9a-f]{32}|autoopt-[\w-]+", "ID", tag)
 
 
 def copy_store(prepared: Path, outputs: Path) -> Path:

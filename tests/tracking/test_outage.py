@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
 from autoopt.core.standing import Standing
 from autoopt.core.trial import Trial
@@ -177,6 +178,19 @@ def test_what_mlflow_refuses_keeps_no_other_trial_out(
     with pytest.raises(MlflowException):
         view.sync(stand(trials))
     assert view.missing(stand(trials)) == [1]
+
+
+def test_a_server_that_is_too_old_for_the_comforts_gets_the_trials(
+    outputs: Path, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise MlflowException("API not found", ENDPOINT_NOT_FOUND)
+
+    for name in ("log_inputs", "set_experiment_tag"):
+        monkeypatch.setattr(MlflowClient, name, refuse)
+    write(outputs, "some-id", trials)
+    assert set(children(outputs)) == {trial.number for trial in trials}
+    assert parent(outputs).info.status == "FINISHED"
 
 
 def test_a_study_that_is_searched_on_is_running_again(outputs: Path, trials: list[Trial]) -> None:

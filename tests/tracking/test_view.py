@@ -1,5 +1,6 @@
 """MLflow as a view: real stores in a folder of their own."""
 
+import json
 import multiprocessing
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from autoopt.search.budget import Budget
 from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
 from autoopt.search.rules import Rules
+from autoopt.tracking.board import TAG
 from autoopt.tracking.content import run_name
 from autoopt.tracking.store import default_uri, how_to_look, open_client
 from tests.search.table import KPIS, begin, make_search
 from tests.tracking.stores import (
+    DATA,
     children,
     client_of,
     content,
@@ -22,6 +25,7 @@ from tests.tracking.stores import (
     last_word,
     open_view,
     parent,
+    runs,
     search_table,
     stand,
     watched_by,
@@ -57,7 +61,7 @@ def test_params_are_the_recipe_and_metrics_the_measurements(searched: tuple[Path
         run = found[trial.number]
         assert run.data.params == {name: str(value) for name, value in trial.recipe.to_dict().items()}
         if trial.state == FAILED:
-            assert set(run.data.metrics) == {"seconds_log", "seconds_sampler"}
+            assert set(run.data.metrics) == {"seconds_total", "seconds_train"}
             continue
         metrics = run.data.metrics
         assert metrics["accuracy"] == trial.measurements["accuracy"].value
@@ -132,13 +136,75 @@ def test_the_parent_has_note_report_and_progress(searched: tuple[Path, list[Tria
     client = client_of(outputs)
     top = parent(outputs)
     assert top.data.tags["mlflow.note.content"] == "# the note"
+    assert (top.data.metrics["kpi_score"], top.data.metrics["accuracy"]) == (0.5, 0.9)
     assert top.data.tags["autoopt.champion"] == "3"
     assert top.info.status == "FINISHED"
-    assert [item.path for item in client.list_artifacts(top.info.run_id)] == ["report.html"]
+    assert [item.path for item in client.list_artifacts(top.info.run_id)] == ["leaderboard.md", "report.html"]
     assert top.data.metrics["hypervolume"] == pytest.approx(now.hypervolume)
     history = client.get_metric_history(top.info.run_id, "trials")
-    assert [point.value for point in history] == list(range(1, len(trials) + 1))
+    assert [(point.step, point.value) for point in history] == [(n, n) for n in range(1, len(trials) + 1)]
     assert Path(outputs / "mlartifacts" / "toy").is_dir()
+
+
+def test_the_parent_says_who_where_on_which_data_and_against_which_bounds(
+    searched: tuple[Path, list[Trial], Standing],
+) -> None:
+    top = parent(searched[0])
+    assert {top.data.tags[key] for key in ("autoopt.owner", "mlflow.user")} == {"ann"}
+    assert (top.data.tags["autoopt.machine"], top.data.tags["autoopt.task"]) == ("here", "toy")
+    assert top.data.params["kpis.latency_p95_ms"] == "objective, max_ratio=0.5"
+    (found,) = top.inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest) == (DATA.name, DATA.digest)
+    assert json.loads(found.dataset.profile) == {"num_rows": 1000, "rows_train": 700, "rows_test": 300}
+    assert {run.data.tags["mlflow.user"] for run in children(searched[0]).values()} == {"ann"}
+
+
+def test_the_note_tells_how_it_stands_while_it_is_searched_and_its_numbers_are_links(
+    searched: tuple[Path, list[Trial], Standing], outputs: Path
+) -> None:
+    _, trials, _ = searched
+    open_view(outputs).sync(stand(trials[:3]))
+    written = parent(outputs).data.tags["mlflow.note.content"]
+    top, child = parent(outputs), children(outputs)[0]
+    address = f"#/experiments/{top.info.experiment_id}/runs/{child.info.run_id}"
+    assert written == f"so far 3, [0]\n[0]: {address}"
+
+
+def test_a_note_that_a_person_edited_stays_until_it_is_emptied(
+    searched: tuple[Path, list[Trial], Standing], outputs: Path
+) -> None:
+    _, trials, now = searched
+    note = "mlflow.note.content"
+    open_view(outputs).sync(stand(trials[:3]))
+    run_id, client = parent(outputs).info.run_id, client_of(outputs)
+    client.set_tag(run_id, note, "mine")
+    for _ in range(2):
+        open_view(outputs).sync(now)
+        open_view(outputs).sync(now, last_word(outputs))
+        assert parent(outputs).data.tags[note] == "mine"
+    assert Path(client.download_artifacts(run_id, "leaderboard.md")).read_text() == "# the note"
+    client.set_tag(run_id, note, "")
+    open_view(outputs).sync(now, last_word(outputs))
+    assert parent(outputs).data.tags[note] == "# the note"
+
+
+def test_the_views_that_the_ui_opens_on_name_what_is_there(searched: tuple[Path, list[Trial], Standing]) -> None:
+    outputs, trials, now = searched
+    experiment = client_of(outputs).get_experiment_by_name("toy")
+    shown = {key: json.loads(state) for key, state in experiment.tags.items() if key.startswith(TAG)}
+    assert len(shown) == 2
+    top, best = parent(outputs), children(outputs)[now.feasible[0].number]
+    for key, view in shown.items():
+        listed = runs(outputs, view["searchFilter"])
+        expected = [top.info.run_id] if "studies" in key else [t.number for t in trials if t.state == COMPLETE]
+        assert len(listed) == len(expected)
+        sample = top if "studies" in key else best
+        there = {
+            *(f"metrics.`{name}`" for name in sample.data.metrics),
+            *(f"params.`{name}`" for name in sample.data.params),
+            *(f"tags.`{name}`" for name in sample.data.tags),
+        }
+        assert set(view["selectedColumns"]) - {"tags.`autoopt.stopped_by`"} <= there
 
 
 def test_what_the_search_shows_is_what_its_study_says(
@@ -160,13 +226,11 @@ def test_another_view_writes_nothing_twice(searched: tuple[Path, list[Trial], St
 
 
 def test_how_to_look_keeps_a_password_to_itself() -> None:
-    assert how_to_look("http://me:secret@host:5000/", "1").startswith(
-        "open http://me:***@host:5000/#/experiments/1/runs?"
-    )
+    assert how_to_look("http://me:secret@host:5000/", "#/page") == "open http://me:***@host:5000/#/page"
 
 
 def test_how_to_look_keeps_a_server_without_passwords_on_this_machine() -> None:
-    assert how_to_look("sqlite:////a/mlflow.db", "1").startswith("mlflow ui --host 127.0.0.1 --backend-store-uri ")
+    assert how_to_look("sqlite:////a/mlflow.db", "#/page").startswith("mlflow ui --host 127.0.0.1 --backend-store-uri ")
 
 
 def _open(outputs: Path) -> None:
