@@ -24,12 +24,13 @@ NO_ASSISTANT = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad
 PATIENCE_MS, SETTLED_MS = 60_000, 3_000
 
 
-def search(who: str, outputs: Path, uri: str) -> str:
-    """The address that it prints."""
-    words = ["task=digits", f"outputs={outputs}", f"tracking.uri={uri}", "workers=0", "threads=1", *STUDIES[who]]
+def search(who: str, folder: Path, uri: str) -> str:
+    """From within the folder. The address that it prints."""
+    folder.mkdir()
+    words = ["task=digits", f"tracking.uri={uri}", "workers=0", "threads=1", *STUDIES[who]]
     environment = {**os.environ, "LOGNAME": who, "USER": who}
     command = [sys.executable, "-m", "autoopt", *words]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, cwd=folder, check=True, capture_output=True, text=True)
     return next(line for line in done.stdout.splitlines() if line.startswith("review: ")).split()[-1]
 
 
