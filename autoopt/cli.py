@@ -26,15 +26,14 @@ autoopt: overnight search for the best deployable version of a PyTorch model
 usage: autoopt [VERB] [KEY=VALUE ...] [--debug]
 
 verbs:
-  search   search, score, log and export (the default verb); the same command again resumes
-  report   the study as it stands: table, report.html and one JSON document; also while it is searched
-  compare  studies side by side: table, page and one JSON document; study=A,B
-  sync     write what MLflow lacks of a study after an outage, nothing twice; --rebuild removes its runs first
-  promote  register the study's champion, or trial=N, in MLflow: models:/TASK@champion serves it
-  rollback task=NAME: the champion before serves again; twice is where you were
-  reproduce  trial=N of a study, made again from its recipe alone and compared
-  doctor   check this machine, the packages, the configuration and one tiny trial
-
+  search     search, score, log and export (the default verb); the same command again resumes
+  report     the study as it stands: table, report.html and one JSON document; also while it is searched
+  compare    studies side by side: table, page and one JSON document; study=A,B
+  sync       write what MLflow lacks of a study after an outage, nothing twice; --rebuild removes its runs first
+  promote    register the study's champion, or trial=N, in MLflow: models:/TASK@champion serves it
+  rollback   the champion before serves again, of task=NAME; twice is where you were
+  reproduce  make trial=N of a study again, from its recipe alone, and compare
+  doctor     check this machine, the packages, the configuration and one tiny trial
 keys, each with what it is now (all of them: autoopt --cfg):
   task=fashion             what to learn                     digits (quick), intents, text_classification,
                                                              image_folder, onnx, custom (a model of your own)
@@ -65,12 +64,12 @@ examples:
   mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///outputs/mlflow.db
 
 options:
-  --rebuild  sync: remove the study's runs from MLflow and write all of them anew
+  --rebuild    sync: remove the study's runs from MLflow and write all of them anew
   --force=WHY  promote: a trial that failed its exam or breaks a bound; who and why is recorded
-  --cfg      print the resolved configuration and exit
-  --debug    show the trace of an error
-  --version  print the version and exit
-  --help     print this and exit
+  --cfg        print the resolved configuration and exit
+  --debug      show the trace of an error
+  --version    print the version and exit
+  --help       print this and exit
 """
 
 VERBS = ("search", "report", "compare", "sync", "promote", "rollback", "reproduce", "doctor")
