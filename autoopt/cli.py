@@ -34,6 +34,7 @@ verbs:
   rollback   the champion before serves again, of task=NAME; twice is where you were
   reproduce  make trial=N of a study again, from its recipe alone, and compare
   doctor     check this machine, the packages, the configuration and one tiny trial
+
 keys, each with what it is now (all of them: autoopt --cfg):
   task=fashion             what to learn                     digits (quick), intents, text_classification,
                                                              image_folder, onnx, custom (a model of your own)
