@@ -85,6 +85,8 @@ def run(settings: Settings, task: Task) -> int:
             display.say("stopped before the search began: the same command begins anew")
             return stop.exit_code
         keeper = Keeper(bench, settings)
+        before = read_outcome(settings, study, settings.kpis).standing
+        display.on_resume(before)
         here = limited(make_acts(bench, keeper.work), partial(stop.abandoned_after, settings.limits.grace_s))
         job = Search(
             study=study,
@@ -99,7 +101,7 @@ def run(settings: Settings, task: Task) -> int:
             should_stop=lambda: bool(stop),
             has_room=keeper.has_room,
             at_work=lambda: bench.quiet.working(BRIEFLY_S),
-            again=keeper.damaged(read_outcome(settings, study, settings.kpis).standing),
+            again=keeper.damaged(before),
             left=keeper.left(),
         )
         with display:

@@ -78,7 +78,7 @@ def last_word(outcome: Outcome, files: Sequence[Path], command: str) -> LastWord
         files=[*files, outcome.folder / "config.yaml"],
         facts={
             "autoopt.stopped_by": outcome.stopped_by or "",
-            "autoopt.champion": outcome.champion.number if outcome.champion else "",
+            "autoopt.champion": outcome.champion.number if outcome.champion and outcome.test else "",
         },
         status="KILLED" if outcome.stopped_by in (None, "interrupt") else "FINISHED",
         metrics=_champion_metrics(outcome),
@@ -87,12 +87,14 @@ def last_word(outcome: Outcome, files: Sequence[Path], command: str) -> LastWord
 
 
 def _champion_metrics(outcome: Outcome) -> dict[str, float]:
-    """On the parent run, so that studies beside each other compare: as a trial's own, and what its exam gave."""
+    """On the parent run, so that studies beside each other compare: as a trial's own, and what its exam gave. None
+    before it has passed: metrics stay.
+    """
     champion = outcome.champion
-    if champion is None:
+    if champion is None or outcome.test is None:
         return {}
     found = {kpi.name: champion.measurements[kpi.name] for kpi in outcome.kpis}
     values = {name: m.value for name, m in found.items()}
     values |= {f"{kpi.name}_ratio": r for kpi in outcome.kpis if kpi.of_structure and (r := found[kpi.name].ratio)}
     values |= {"kpi_score": champion.score(outcome.kpis)}
-    return values | ({f"test_{outcome.test['quality']}": outcome.test["value"]} if outcome.test else {})
+    return {**values, f"test_{outcome.test['quality']}": outcome.test["value"]}

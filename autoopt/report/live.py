@@ -67,6 +67,11 @@ class Display:
         if self._live:
             self._live.__exit__(None, None, None)
 
+    def on_resume(self, standing: Standing) -> None:
+        """How it stood when this session began."""
+        if standing.trials:
+            self._standing, self._volumes = standing, [standing.hypervolume]
+
     def say(self, line: str) -> None:
         """A line that stays."""
         with suppress(OSError):  # it may go to a file on a disk that is full

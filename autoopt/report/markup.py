@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -46,6 +47,16 @@ def command(line: str) -> Markup:
 
 
 def script(value: Any, **attributes: object) -> Markup:
-    """JSON that page.js reads; '<' is written so that no text in it can end the script."""
-    data = Markup(json.dumps(value, allow_nan=False).replace("<", "\\u003c"))
+    """JSON that page.js reads; '<' is written so that no text in it can end the script, and what is no number is null:
+    JSON has neither NaN nor infinity, and a metric of one's own may give them.
+    """
+    data = Markup(json.dumps(_finite(value), allow_nan=False).replace("<", "\\u003c"))
     return tag("script", data, type="application/json", **attributes)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,12 +4,14 @@
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from autoopt.core.errors import STRUCTURE
 from autoopt.core.kpi import Kpi
+from autoopt.core.markdown import escaped
 from autoopt.core.trial import COMPLETE, SCREENED, Trial
 from autoopt.report.outcome import Outcome
+from autoopt.report.roles import best_role
+from autoopt.report.shell import promote, rebuild, reproduce
 from autoopt.report.words import (
     UNSTABLE_MEANS,
     bound,
@@ -29,7 +31,7 @@ IN_MLFLOW = "Here: [trials] with charts, the [front], what [failed], [studies] o
 
 def note(outcome: Outcome, command: str = "") -> str:
     """`command` began the search, '' where it is not known. Rows that do not fit are counted, not cut."""
-    above = [f"**{verdict(outcome)}**", _so_far(outcome), IN_MLFLOW]
+    above = [f"**{escaped(verdict(outcome))}**", _so_far(outcome), IN_MLFLOW]
     below = [*_beneath(outcome), *_bounds(outcome), *_time(outcome), *_commands(outcome, command)]
     picture = ["![front.png]"] if outcome.stopped_by else []
     room = NOTE_CHARS - sum(len(part) + 2 for part in (*above, *below, *picture))
@@ -59,7 +61,9 @@ def _table(outcome: Outcome, room: int) -> str:
     rows = list(_rows(outcome))
     for count, (role, trial) in enumerate(rows):
         values = [measured_surely(trial.measurements[kpi.name], outcome.facts[kpi.name]) for kpi in kpis]
-        line = _row([f"[{trial.number}]", role, recipe_line(trial.recipe), *values, f"{trial.score(kpis):.3f}"])
+        line = _row(
+            [f"[{trial.number}]", role, escaped(recipe_line(trial.recipe)), *values, f"{trial.score(kpis):.3f}"]
+        )
         room -= len(line) + LINK_CHARS
         if room < 200:
             lines += ["", f"And {len(rows) - count} more: filter by `tags.autoopt.pareto = 'true'`."]
@@ -73,7 +77,7 @@ def _table(outcome: Outcome, room: int) -> str:
 def _rows(outcome: Outcome) -> Iterator[tuple[str, Trial]]:
     standing, champion = outcome.standing, outcome.champion
     if champion:
-        yield ("champion" if outcome.test else "in the lead"), champion
+        yield best_role(outcome), champion
     yield from (("baseline", trial) for trial in standing.trials[:1] if trial.state == COMPLETE)
     yield from (("front", trial) for trial in standing.front if trial is not champion)
     if standing.nearest_miss:
@@ -81,12 +85,14 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, Trial]]:
 
 
 def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+    return f"| {' | '.join(cells)} |"
 
 
 def _beneath(outcome: Outcome) -> list[str]:
-    found = [f"{title}: {'; '.join(map(' '.join, rows[1:]))}" for title, rows in losses(outcome.test or {}).items()]
-    slower = slower_line(outcome.standing)
+    found = [
+        f"{title}: {escaped('; '.join(map(' '.join, rows[1:])))}" for title, rows in losses(outcome.test or {}).items()
+    ]
+    slower = escaped(slower_line(outcome.standing))
     return [*found, *([f"{slower[0].upper()}{slower[1:]}."] if slower else [])]
 
 
@@ -133,10 +139,8 @@ def _time(outcome: Outcome) -> list[str]:
 
 def _commands(outcome: Outcome, command: str) -> list[str]:
     """To look closer, to ship, to make it once more, and to search again."""
-    where = "" if outcome.folder.parent == Path("outputs").absolute() else f" outputs={outcome.folder.parent}"
-    study = f"study={outcome.study}{where}"
-    lines = [f"autoopt report {study}"]
+    lines = [rebuild(outcome)]
     if outcome.champion:
-        lines += [f"autoopt promote {study}", f"autoopt reproduce {study} trial={outcome.champion.number}"]
+        lines += [promote(outcome), reproduce(outcome, outcome.champion.number)]
     again = [f"Searched with:\n\n```\n{command}\n```"] if command else []
     return ["**Next**\n\n```\n" + "\n".join(lines) + "\n```", *again]

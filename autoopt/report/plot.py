@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from autoopt.core.trial import COMPLETE, Trial
 from autoopt.report.axes import Axis, axis, window
 from autoopt.report.outcome import Outcome
-from autoopt.report.roles import BASELINE, CHAMPION, FEASIBLE, FRONT, MISSES, NEAREST, roles
+from autoopt.report.roles import BASELINE, CHAMPION, FEASIBLE, FRONT, LEADER, MISSES, NEAREST, roles
 from autoopt.report.words import gain
 
 MARKERS: dict[str, dict[str, Any]] = {
@@ -25,6 +25,7 @@ MARKERS: dict[str, dict[str, Any]] = {
     BASELINE: {"color": "#1c2127", "marker": "s", "s": 46},
     CHAMPION: {"color": "#d55e00", "marker": "*", "s": 230, "edgecolors": "white", "linewidths": 0.8},
 }
+MARKERS[LEADER] = MARKERS[CHAMPION]
 """By role, as on the page; the later ones lie over the earlier ones."""
 BOUND = "#a3195b"
 

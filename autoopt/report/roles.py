@@ -5,6 +5,8 @@ from autoopt.core.trial import COMPLETE, SCREENED, Trial
 from autoopt.report.outcome import Outcome
 
 BASELINE, CHAMPION, FRONT, FEASIBLE = "baseline", "champion", "front", "feasible"
+LEADER = "in the lead"
+"""Who would be the champion, before its final exam."""
 NEAREST, MISSES = "nearest miss", "misses a bound"
 
 
@@ -16,7 +18,12 @@ def roles(outcome: Outcome) -> dict[int, str]:
     found |= {trial.number: FRONT for trial in standing.front}
     found |= {trial.number: BASELINE for trial in standing.trials[:1]}
     found |= {trial.number: NEAREST for trial in [standing.nearest_miss] if trial}
-    return found | {trial.number: CHAMPION for trial in [outcome.champion] if trial}
+    return found | {trial.number: best_role(outcome) for trial in [outcome.champion] if trial}
+
+
+def best_role(outcome: Outcome) -> str:
+    """Of the best one: nobody is the champion who has not passed the final exam."""
+    return CHAMPION if outcome.test else LEADER
 
 
 def ranked(outcome: Outcome) -> list[Trial]:

@@ -4,6 +4,7 @@ from rich.table import Table
 
 from autoopt.core.trial import Trial
 from autoopt.report.outcome import Outcome
+from autoopt.report.roles import CHAMPION, FRONT, LEADER, best_role
 from autoopt.report.words import UNSTABLE_MEANS, bounds, measured, structure_line, unsteady
 
 ROWS = 12
@@ -25,7 +26,7 @@ def table(outcome: Outcome) -> Table:
     result.add_column("kpi\nscore", justify="right", no_wrap=True)
     for role, trial in _rows(outcome):
         cells = [measured(trial.measurements[kpi.name], facts[kpi.name]) for kpi in kpis]
-        style = "bold green" if role == "champion" else "dim" if role == "baseline" else ""
+        style = "bold green" if role in (CHAMPION, LEADER) else "dim" if role == "baseline" else ""
         result.add_row(
             str(trial.number), role, structure_line(trial.recipe), *cells, f"{trial.score(kpis):.3f}", style=style
         )
@@ -40,6 +41,6 @@ def table(outcome: Outcome) -> Table:
 def _rows(outcome: Outcome) -> list[tuple[str, Trial]]:
     standing = outcome.standing
     baseline = [("baseline", trial) for trial in standing.trials[:1] if trial.measurements]
-    front = [("champion" if trial is outcome.champion else "front", trial) for trial in standing.front[:ROWS]]
+    front = [(best_role(outcome) if trial is outcome.champion else FRONT, trial) for trial in standing.front[:ROWS]]
     miss = [("nearest miss", standing.nearest_miss)] if standing.nearest_miss else []
     return baseline + front + miss

@@ -10,6 +10,7 @@ from autoopt.report.markup import Markup, bar, command, joined, table, tag, text
 from autoopt.report.misses import nearest_misses, what_blocks, what_it_gains
 from autoopt.report.outcome import Outcome
 from autoopt.report.reasons import endings
+from autoopt.report.roles import best_role
 from autoopt.report.shell import promote, reproduce
 from autoopt.report.words import (
     UNSTABLE,
@@ -36,7 +37,7 @@ def champion(outcome: Outcome) -> Markup:
         return Markup("")
     tiles = [_tile(outcome, kpi) for kpi in outcome.kpis]
     commands = [command(promote(outcome)), command(reproduce(outcome, best.number))]
-    head = tag("h2", f"Champion: trial {best.number}")
+    head = tag("h2", f"{best_role(outcome).capitalize()}: trial {best.number}")
     return tag(
         "section",
         head,
@@ -51,7 +52,7 @@ def champion(outcome: Outcome) -> Markup:
 def _tile(outcome: Outcome, kpi: Kpi) -> Markup:
     assert outcome.champion is not None
     found, facts = outcome.champion.measurements[kpi.name], outcome.facts[kpi.name]
-    own = measured(found, facts).partition(" (")[0]
+    own = measured(found, facts).partition(" (")[0] + (UNSTABLE if found.unstable else "")
     unit = "" if facts.unit == "share" else f" {facts.unit}"
     role = " and ".join(filter(None, ["objective" if kpi.objective else "", "bound" if kpi.bounds() else ""]))
     base = "" if found.baseline is None else f", the baseline {measured(type(found)(found.baseline), facts)}{unit}"

@@ -6,7 +6,7 @@ from autoopt.core.kpi import Kpi
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.report.markup import Markup, joined, tag
 from autoopt.report.outcome import Outcome
-from autoopt.report.roles import CHAMPION, FEASIBLE, FRONT, ranked, roles
+from autoopt.report.roles import CHAMPION, FEASIBLE, FRONT, LEADER, ranked, roles
 from autoopt.report.shell import reproduce
 from autoopt.report.words import UNSTABLE, number, recipe_line
 
@@ -54,7 +54,7 @@ def _row(outcome: Outcome, trial: Trial, role: str) -> Markup:
 def _states(trial: Trial, role: str, kpis: Sequence[Kpi]) -> list[str]:
     """The buttons that keep it."""
     feasible = [FEASIBLE] if trial.number > 0 and trial.is_feasible(tuple(kpis)) else []
-    return ["all", trial.state, *feasible, *([FRONT] if role in (FRONT, CHAMPION) else [])]
+    return ["all", trial.state, *feasible, *([FRONT] if role in (FRONT, CHAMPION, LEADER) else [])]
 
 
 def _cell(shown: str, sort: object, class_: str | None = None) -> Markup:

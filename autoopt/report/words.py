@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
+from textwrap import shorten
 from typing import Any
 
 from autoopt.core.errors import STRUCTURE
@@ -25,6 +26,7 @@ UNSTABLE_MEANS = (
 
 SHARES = ("accuracy", "macro_f1")
 """Metrics that are told in percent and points."""
+REASON_CHARS, NAME_CHARS = 300, 100
 WORST = 5
 """So many classes and slices are told of, those that lost most."""
 
@@ -50,6 +52,11 @@ def measured_surely(m: Measurement, facts: Facts) -> str:
     low, high = m.ratio_interval
     unstable = UNSTABLE if m.unstable else ""
     return f"{number(m.value)} ({m.ratio:.3g}x, {low:.3g} to {high:.3g}){unstable}"
+
+
+def shortened(text: str, chars: int = REASON_CHARS) -> str:
+    """On one line: reasons are other libraries' words, and names are other people's."""
+    return shorten(text, chars, placeholder="…") if len(text) > chars else " ".join(text.split())
 
 
 def unsteady(trials: Iterable[Trial], kpis: Iterable[Kpi]) -> bool:
@@ -116,7 +123,8 @@ def verdict(outcome: Outcome) -> str:
     if champion is not None:
         measurements, facts = champion.measurements, outcome.facts
         gains = ", ".join(f"{kpi.name} {gain(measurements[kpi.name], facts[kpi.name])}" for kpi in outcome.kpis)
-        return f"Trial {champion.number} is the champion ({recipe_line(champion.recipe)}): {gains}; {_exam(outcome)}."
+        leads = "is the champion" if outcome.test else "is in the lead"
+        return f"Trial {champion.number} {leads} ({recipe_line(champion.recipe)}): {gains}; {_exam(outcome)}."
     if outcome.failed:
         return f"No champion: of the front, {'; '.join(_failure(outcome, trial) for trial in outcome.failed)}."
     if outcome.standing.feasible:
@@ -134,7 +142,9 @@ def _nothing_complete(outcome: Outcome) -> str:
     if not ends:
         return "No trial beyond the baseline is complete yet."
     last = outcome.standing.trials[-1]
-    obstacles = [*_broken_bounds(outcome), *_bars(outcome)] or [f"the last was trial {last.number}: {last.reason}"]
+    obstacles = [*_broken_bounds(outcome), *_bars(outcome)] or [
+        f"the last was trial {last.number}: {shortened(last.reason)}"
+    ]
     trained = any(trial.recipe.is_trained for trial in outcome.standing.trials)
     more = "" if trained else " Nothing was trained yet: type a larger budget.trials or budget.hours."
     return f"No trial beyond the baseline came to its end: {ends}. {'; '.join(obstacles)}.{more}"
@@ -163,7 +173,7 @@ def _bars(outcome: Outcome) -> list[str]:
     high = [t for t in screened if t.evaluation and t.evaluation.facts["screened_by"] != STRUCTURE]
     if not high:
         return []
-    return [f"{len(high)} would not be good enough, such as trial {high[0].number}: {high[0].reason}"]
+    return [f"{len(high)} would not be good enough, such as trial {high[0].number}: {shortened(high[0].reason)}"]
 
 
 def time_line(outcome: Outcome) -> str:
@@ -245,7 +255,7 @@ def losses(test: Mapping[str, Any]) -> dict[str, list[list[str]]]:
 
 def _loss(name: str, value: float, row: Mapping[str, Any], share: bool) -> list[str]:
     both = [f"{100 * number:.1f}%" if share else f"{number:.4g}" for number in (value, row["baseline"])]
-    return [name, both[0], f"against {both[1]}", f"of {row['rows']} rows"]
+    return [shortened(name, NAME_CHARS), both[0], f"against {both[1]}", f"of {row['rows']} rows"]
 
 
 def gain(m: Measurement, facts: Facts) -> str:

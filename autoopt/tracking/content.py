@@ -5,6 +5,7 @@ writing again writes the same, which MLflow keeps once.
 from mlflow.entities import Metric
 
 from autoopt.core.kpi import Kpi
+from autoopt.core.markdown import escaped
 from autoopt.core.recipe import Recipe
 from autoopt.core.slower import slower_than_float
 from autoopt.core.standing import Standing
@@ -64,7 +65,7 @@ def own_tags(trial: Trial) -> dict[str, str]:
         tags["autoopt.unstable"] = ", ".join(unstable)
     if trial.reason:
         reason = trial.reason[:4000]
-        tags |= {"autoopt.reason": reason, "mlflow.note.content": f"**{trial.state}**: {reason}"}
+        tags |= {"autoopt.reason": reason, "mlflow.note.content": f"**{trial.state}**: {escaped(reason)}"}
     return tags
 
 

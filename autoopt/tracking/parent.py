@@ -84,5 +84,10 @@ def with_links(text: str, at: Mapping[str, str]) -> str:
     return "\n".join([text, *lines])[:NOTE_CHARS]
 
 
+def without_links(text: str) -> str:
+    """For a reader outside of MLflow: '[7]' is 7, and there is no picture."""
+    return re.sub(r"(?<!\\)\[([\w.]+)\]", r"\1", re.sub(r"!\[[\w.]+\]", "", text)).rstrip() + "\n"
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

@@ -24,6 +24,7 @@ from autoopt.tracking.parent import (
     parent_params,
     parent_tags,
     with_links,
+    without_links,
 )
 from autoopt.tracking.progress import PROGRESS, progress
 from autoopt.tracking.runs import IDENTITY, PARENT, find_runs, is_whole
@@ -234,10 +235,11 @@ class View:
         parent_id = self._parent_id(now)
         for file in word.files:
             self._log_file(parent_id, file)
-        self._call().log_text(parent_id, word.note, LEADERBOARD)
+        self._call().log_text(parent_id, without_links(word.note), LEADERBOARD)
         ended = max((span_ms(trial)[1] for trial in now.trials), default=int(time.time() * 1000))
         champion = [Metric(name, value, ended, word.step) for name, value in word.metrics.items()]
         facts = {key: str(value) for key, value in word.facts.items()}
+        self._parent_tags = dict(self._call().get_run(parent_id).data.tags)  # uploads take minutes: it may be edited
         self._log_parent(parent_id, {**facts, **self._note_tags(parent_id, word.note)}, metrics=champion)
         self._call().set_terminated(parent_id, word.status, end_time=ended)
 

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from autoopt.core.left import Left
+from autoopt.core.standing import standing
 from autoopt.report.live import Display
 from autoopt.report.outcome import Outcome
 from autoopt.report.panel import duration, kpi_table, sparkline, trend_line
@@ -61,6 +62,15 @@ def test_in_a_terminal_the_display_shows_the_running_trial(good: Outcome, tmp_pa
     assert "[measure]" in text
     assert "trial 1 leads" in text
     assert bound(KPIS[0]) in text
+
+
+def test_a_search_that_goes_on_shows_how_the_study_stands(good: Outcome) -> None:
+    with Display("s", KPIS) as display:
+        display.on_resume(good.standing)
+        assert display._headline().startswith("s: 4 trials, 2 feasible, 0 screened, 1 failed, best kpi_score 0.6")
+    with Display("s", KPIS) as display:
+        display.on_resume(standing([], KPIS))
+        assert display._headline() == "s: measuring the baseline"
 
 
 def test_the_bound_that_is_broken_is_marked() -> None:

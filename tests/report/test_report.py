@@ -160,9 +160,9 @@ def test_the_note_is_a_markdown_table(good: Outcome) -> None:
 def test_the_note_says_what_stood_in_the_way_and_what_to_type(good: Outcome) -> None:
     text = note(good, "autoopt task=digits")
     assert text.startswith("**Trial 1 is the champion")
-    for line in ("autoopt report study=<s> outputs=/o", "autoopt promote study=<s> outputs=/o"):
-        assert f"\n{line}\n" in text
-    assert "\nautoopt reproduce study=<s> outputs=/o trial=1\n" in text
+    for line in ("autoopt report 'study=<s>' outputs=/o", "autoopt promote 'study=<s>' outputs=/o"):
+        assert f"\n{line}\n" in text  # as a shell reads it
+    assert "\nautoopt reproduce 'study=<s>' trial=1 outputs=/o\n" in text
     assert "Searched with:\n\n```\nautoopt task=digits\n```" in text
     assert "**Time**: train 72%" in text
     stopped = Trial(4, SCREENED, Recipe("mlp", "none", "none"), screened_at(1.8))
@@ -183,6 +183,30 @@ def test_a_note_of_a_long_front_counts_the_rows_that_do_not_fit() -> None:
     assert f"And {200 - shown} more" in text
     assert len(text) < 7000
     assert text.endswith("```\n\n![front.png]\n")
+
+
+def test_a_long_reason_leaves_room_for_the_rest_of_the_note() -> None:
+    failure = Trial(1, FAILED, Recipe("mlp", "none", "none"), reason="libraries write pages\n" * 700)
+    text = note(outcome(trial(0, 0.95, 2.0), failure, exams={}), "autoopt task=digits")
+    assert len(text) < 2000
+    assert "autoopt report" in text
+
+
+def test_the_best_one_is_no_champion_before_its_exam(good: Outcome) -> None:
+    waiting = replace(good, exams={})
+    assert verdict(waiting).startswith("Trial 1 is in the lead (")
+    for said in (rendered(waiting), note(waiting)):
+        assert "in the lead" in said
+        assert "champion" not in said
+    assert "<h2>In the lead: trial 1</h2>" in page(waiting)
+    assert "<h2>Champion: trial 1</h2>" in page(good)
+
+
+def test_an_epoch_without_a_number_is_a_gap(good: Outcome) -> None:
+    """A metric of one's own may give NaN."""
+    gone = replace(good.standing.trials[1].evaluation, curve=(float("nan"), 0.9))
+    trials = [replace(t, evaluation=gone) if t.number == 1 else t for t in good.standing.trials]
+    assert "[null,0.9]" in page(outcome(*trials)).replace(" ", "")
 
 
 def test_words() -> None:
@@ -223,7 +247,7 @@ def test_what_lies_beneath_the_exam_is_told(good: Outcome, tmp_path: Path) -> No
     assert cells in text_of(told)
     assert "boot &lt;a&gt;</td><td>80.0%</td><td>against 90.0%</td><td>of 40 rows" in text_of(told)
     assert "scarf</td><td>40</td><td>90.0%</td>" in text_of(told)  # among all classes
-    assert "Classes that lost most: boot <a> 80.0% against 90.0% of 40 rows" in note(told)
+    assert "Classes that lost most: boot \\<a> 80.0% against 90.0% of 40 rows" in note(told)
     assert "Slices: mail 85.0% against 90.0% of 60 rows" in note(told)
     assert "Classes that lost" not in note(good)
 

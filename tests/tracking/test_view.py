@@ -14,7 +14,9 @@ from autoopt.search.record import read_trials
 from autoopt.search.rules import Rules
 from autoopt.tracking.board import TAG
 from autoopt.tracking.content import run_name
+from autoopt.tracking.parent import without_links
 from autoopt.tracking.store import default_uri, how_to_look, open_client
+from autoopt.tracking.view import View
 from tests.search.table import KPIS, begin, make_search
 from tests.tracking.stores import (
     DATA,
@@ -170,6 +172,26 @@ def test_the_note_tells_how_it_stands_while_it_is_searched_and_its_numbers_are_l
     assert written == f"so far 3, [0]\n[0]: {address}"
 
 
+def test_a_note_that_is_edited_while_files_are_sent_stays(
+    searched: tuple[Path, list[Trial], Standing], outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, now = searched
+    view, send = open_view(outputs), View._log_file
+    view.sync(now)
+
+    def edited_meanwhile(self: View, run_id: str, path: Path) -> None:
+        client_of(outputs).set_tag(parent(outputs).info.run_id, "mlflow.note.content", "mine")
+        send(self, run_id, path)
+
+    monkeypatch.setattr(View, "_log_file", edited_meanwhile)
+    view.sync(now, last_word(outputs))
+    assert parent(outputs).data.tags["mlflow.note.content"] == "mine"
+
+
+def test_a_leaderboard_outside_of_mlflow_has_no_links() -> None:
+    assert without_links("[7] won, see [trials]\n\n\\[8\\]\n\n![front.png]\n") == "7 won, see trials\n\n\\[8\\]\n"
+
+
 def test_a_note_that_a_person_edited_stays_until_it_is_emptied(
     searched: tuple[Path, list[Trial], Standing], outputs: Path
 ) -> None:
@@ -182,7 +204,7 @@ def test_a_note_that_a_person_edited_stays_until_it_is_emptied(
         open_view(outputs).sync(now)
         open_view(outputs).sync(now, last_word(outputs))
         assert parent(outputs).data.tags[note] == "mine"
-    assert Path(client.download_artifacts(run_id, "leaderboard.md")).read_text() == "# the note"
+    assert Path(client.download_artifacts(run_id, "leaderboard.md")).read_text() == "# the note\n"
     client.set_tag(run_id, note, "")
     open_view(outputs).sync(now, last_word(outputs))
     assert parent(outputs).data.tags[note] == "# the note"

@@ -5,7 +5,7 @@ from autoopt.report.axes import axis
 from autoopt.report.charts.chart import BOUND, CHAMPION, INK, Chart, along, layout, ruled
 from autoopt.report.markup import text
 from autoopt.report.outcome import Outcome
-from autoopt.report.roles import quality
+from autoopt.report.roles import best_role, quality
 from autoopt.report.words import recipe_line
 
 COLORS = ["var(--front)", "var(--c3)", "var(--c4)", "var(--c5)", "var(--feasible)"]
@@ -33,7 +33,7 @@ def curves(outcome: Outcome) -> list[Chart]:
             x=list(range(1, len(curve) + 1)),
             y=list(curve),
             mode="lines+markers",
-            name=f"trial {numbers}{' (champion)' if is_champion else ''}",
+            name=f"trial {numbers}{f' ({best_role(outcome)})' if is_champion else ''}",
             line={"color": color, "width": 3 if is_champion else 1.6},
             marker={"symbol": "star" if is_champion else SYMBOLS[place % len(SYMBOLS)], "size": 9},
             hovertemplate=f"{text(recipe_line(trials[0].recipe))}<br>epoch %{{x}}: %{{y}}<extra></extra>",

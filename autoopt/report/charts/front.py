@@ -13,7 +13,7 @@ from autoopt.core.trial import COMPLETE, Trial
 from autoopt.report.axes import Axis, axis, window
 from autoopt.report.charts.chart import BOUND, CHAMPION, FRONT, INK, MUTED, Chart, along, hover, layout, ruled
 from autoopt.report.outcome import Outcome
-from autoopt.report.roles import BASELINE, FEASIBLE, MISSES, NEAREST, roles
+from autoopt.report.roles import BASELINE, FEASIBLE, LEADER, MISSES, NEAREST, best_role, roles
 from autoopt.report.roles import CHAMPION as CHOSEN
 from autoopt.report.roles import FRONT as ON_FRONT
 from autoopt.report.shell import reproduce
@@ -26,6 +26,7 @@ MARKERS: dict[str, dict[str, Any]] = {
     BASELINE: {"symbol": "square", "size": 11, "color": INK},
     CHOSEN: {"symbol": "star", "size": 19, "color": CHAMPION, "line": {"width": 1, "color": "var(--card)"}},
 }
+MARKERS[LEADER] = MARKERS[CHOSEN]
 """By role; the later ones lie over the earlier ones."""
 
 
@@ -63,7 +64,7 @@ def _front(outcome: Outcome, vertical: Kpi, horizontal: Kpi | None) -> Chart | N
     figure.update_xaxes(**({**along(x), "range": _reach(x)} if x else ruled("trial")))
     _mark_bounds(figure, x, y)
     if outcome.champion:
-        _name_champion(figure, outcome.champion, x, y, part or y.span)
+        _name_champion(figure, f"{best_role(outcome)}: trial", outcome.champion, x, y, part or y.span)
     outside = sum(not part[0] <= _at(y, trial) <= part[1] for trial in complete) if part else 0
     return Chart(figure, _caption(outside))
 
@@ -79,7 +80,7 @@ def _points(outcome: Outcome, role: str, trials: Sequence[Trial], x: Axis | None
         "name": role,
     }
     sure = [x.interval(trial.measurements[x.kpi.name]) for trial in trials] if x else []
-    if role in (ON_FRONT, CHOSEN) and all(sure) and sure:
+    if role in (ON_FRONT, CHOSEN, LEADER) and all(sure) and sure:
         ends = [(at, low, high) for at, (low, high) in zip(told["x"], filter(None, sure), strict=True)]  # type: ignore[call-overload]
         told["error_x"] = {
             "array": [max(0.0, high - at) for at, _, high in ends],
@@ -115,11 +116,11 @@ def _mark_bounds(figure: Any, x: Axis | None, y: Axis) -> None:
         figure.add_annotation(text=f"bound {x.shown(x.bound)}", **place, **label)
 
 
-def _name_champion(figure: Any, champion: Trial, x: Axis | None, y: Axis, part: tuple[float, float]) -> None:
+def _name_champion(figure: Any, name: str, champion: Trial, x: Axis | None, y: Axis, part: tuple[float, float]) -> None:
     at = _at(y, champion)
     below = at > (part[0] + part[1]) / 2  # where there is room
     figure.add_annotation(
-        text=f"champion: trial {champion.number}",
+        text=f"{name} {champion.number}",
         x=_on_axis(x, _at(x, champion)),
         y=at,
         ax=34,

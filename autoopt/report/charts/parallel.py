@@ -17,13 +17,13 @@ from autoopt.report.charts.chart import CHAMPION, FRONT, INK, MUTED, NONE, Chart
 from autoopt.report.markup import Markup, joined, tag
 from autoopt.report.outcome import Outcome
 from autoopt.report.roles import CHAMPION as CHOSEN
-from autoopt.report.roles import FEASIBLE, MISSES, NEAREST, roles
+from autoopt.report.roles import FEASIBLE, LEADER, MISSES, NEAREST, best_role, roles
 from autoopt.report.roles import FRONT as ON_FRONT
 
 MOST_KNOBS = 7
 LEAST_SHARE = 0.25
 """Of the trials: a knob that fewer have is left out."""
-LEVELS = {FEASIBLE: 1, NEAREST: 2, ON_FRONT: 2, CHOSEN: 3}
+LEVELS = {FEASIBLE: 1, NEAREST: 2, ON_FRONT: 2, CHOSEN: 3, LEADER: 3}
 SCALE = ["var(--faint)", "var(--feasible)", FRONT, CHAMPION]
 COLUMN_PX = 112
 LOG_SPAN = 30.0
@@ -61,7 +61,7 @@ def parallel(outcome: Outcome) -> list[Chart]:
         rangefont={"size": 1, "color": NONE},
         unselected={"line": {"color": MUTED, "opacity": 0.05}},
     )
-    keys = (("champion", CHOSEN), ("front", ON_FRONT), ("feasible", FEASIBLE), ("misses", MISSES))
+    keys = (("champion", best_role(outcome)), ("front", ON_FRONT), ("feasible", FEASIBLE), ("misses", MISSES))
     legend = joined((joined([tag("i", "", class_=f"key {class_}"), role]) for class_, role in keys), " ")
     caption = (
         f"Each line is one of {len(complete)} complete trials. Drag along an axis to keep only a part of it; click "
