@@ -31,6 +31,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+def __dir__() -> list[str]:
+    """Also what is not imported yet: shells complete it."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """What needs torch is imported when it is asked for: `autoopt --help` does not wait for it."""
     if name == "Task":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from autoopt.champion.package import CHAMPION
 from autoopt.commands.bench import judged
 from autoopt.commands.search import run
 from autoopt.compose import compose_config
@@ -38,6 +39,10 @@ def load_champion(folder: str | Path) -> Champion:
     written. Raises ArtifactError where one is changed, missing or added: such a folder is not to be served.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise ArtifactError(f"there is no folder {folder}: give outputs/STUDY/champion, or a copy of it")
+    if (folder / CHAMPION).is_dir():
+        raise ArtifactError(f"{folder} is a study's folder: give {folder / CHAMPION}")
     try:
         card = verify(folder)
         recipe = Recipe.from_dict(yaml.safe_load((folder / RECIPE).read_text()))
@@ -60,7 +65,7 @@ class Study:
     @property
     def champion(self) -> Champion | None:
         """None where no trial meets every bound and beats the baseline. Raises ArtifactError: see `load_champion`."""
-        folder = self.folder / "champion"
+        folder = self.folder / CHAMPION
         return load_champion(folder) if folder.exists() else None
 
     def trials(self) -> "pd.DataFrame":

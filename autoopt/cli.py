@@ -110,6 +110,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"autoopt: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
+        print("autoopt: interrupted: the same command again goes on, or says what is done", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1

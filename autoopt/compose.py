@@ -102,6 +102,8 @@ def _unknown_option(message: str) -> str:
 def _unknown_key(message: str, overrides: list[str]) -> str:
     found = re.search(r"Could not (?:override|append to config[^']*|delete from config\.) '([^']+)'", message)
     several = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^=']+)=([^']*)", message)
+    if several and several[1] == "study":
+        return f"study={several[2]}: one study at a time; side by side: autoopt compare study={several[2]}"
     if several:
         return f"{several[1]}={several[2]}: a study has one value of each key: type '{several[1]}=[A,B]' for a list"
     merging = re.search(r"Error merging override \+*(.+)$", message, re.MULTILINE)

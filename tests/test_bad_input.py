@@ -288,6 +288,10 @@ ROWS: dict[str, tuple[Words | Make, str]] = {
     "spaces around =": (["budget.trials", "=", "3"], "a '=' stands alone: type KEY=VALUE without spaces"),
     "no key": (["=3"], "cannot read '=3': type KEY=VALUE"),
     "newline": (["colour=a\nb"], "cannot read 'colour=a\\nb': type KEY=VALUE"),
+    "several studies": (
+        ["report", "study=a,b"],
+        "study=a,b: one study at a time; side by side: autoopt compare study=a,b",
+    ),
     "several values": (["budget.trials=3,4"], "budget.trials=3,4: a study has one value of each key: type 'budget.tri"),
     "interpolation": (["study=${nothing}"], "Interpolation key 'nothing' not found"),
     "option of a group": (["tracking=wandb"], "unknown tracking 'wandb'. Known: mlflow, none"),

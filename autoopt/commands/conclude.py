@@ -17,6 +17,7 @@ from autoopt.core import artifact
 from autoopt.core.kpi import Kpi, parse_kpis
 from autoopt.core.standing import standing
 from autoopt.measurements import FACTS
+from autoopt.report.decision import decision
 from autoopt.report.document import document
 from autoopt.report.outcome import Outcome
 from autoopt.report.page import page
@@ -68,6 +69,8 @@ def tell(outcome: Outcome, *, hints: Sequence[str] = ()) -> None:
     console = stdout_console()
     console.print(table(outcome))
     console.print(verdict(outcome), highlight=False, markup=False)
+    if why := decision(outcome):
+        console.print(why, highlight=False, markup=False)
     console.print(f"time: {time_line(outcome)}", highlight=False, markup=False)
     slower = [line] if (line := slower_line(outcome.standing)) else []
     for hint in (*slower, f"report: {outcome.folder / 'report.html'}", *hints):

@@ -9,6 +9,7 @@ from autoopt.core.errors import STRUCTURE
 from autoopt.core.kpi import Kpi
 from autoopt.core.markdown import escaped
 from autoopt.core.trial import COMPLETE, SCREENED, Trial
+from autoopt.report.decision import decision
 from autoopt.report.outcome import Outcome
 from autoopt.report.roles import best_role
 from autoopt.report.shell import promote, rebuild, reproduce
@@ -31,7 +32,7 @@ IN_MLFLOW = "Here: [trials] with charts, the [front], what [failed], [studies] o
 
 def note(outcome: Outcome, command: str = "") -> str:
     """`command` began the search, '' where it is not known. Rows that do not fit are counted, not cut."""
-    above = [f"**{escaped(verdict(outcome))}**", _so_far(outcome), IN_MLFLOW]
+    above = [f"**{escaped(verdict(outcome))}**", escaped(decision(outcome)), _so_far(outcome), IN_MLFLOW]
     below = [*_beneath(outcome), *_bounds(outcome), *_time(outcome), *_commands(outcome, command)]
     picture = ["![front.png]"] if outcome.stopped_by else []
     room = NOTE_CHARS - sum(len(part) + 2 for part in (*above, *below, *picture))

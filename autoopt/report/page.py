@@ -5,6 +5,7 @@ from pathlib import Path
 
 from autoopt.report.charts import CHARTS
 from autoopt.report.charts.chart import Chart
+from autoopt.report.decision import decision
 from autoopt.report.markup import Markup, command, joined, script, tag
 from autoopt.report.outcome import Outcome
 from autoopt.report.shell import rebuild
@@ -71,6 +72,7 @@ def _head(outcome: Outcome, parts: Sequence[tuple[str, str]]) -> Markup:
         "header",
         tag("h1", outcome.study),
         tag("p", verdict(outcome), class_="verdict"),
+        *([tag("p", why)] if (why := decision(outcome)) else []),
         tag("p", goal),
         tag("p", f"{summary}; hypervolume {standing.hypervolume:.4g}; {took} of search, {ended}."),
         tag("nav", *links),

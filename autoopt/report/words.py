@@ -189,7 +189,7 @@ def slower_line(standing: Standing) -> str:
         f"{scheme} in {count} of {of} structures, up to {times:.2g} times as long"
         for scheme, (count, of, times) in slower_schemes(standing.trials).items()
     ]
-    return f"slower than fp32 here: {'; '.join(found)}" if found else ""
+    return f"slower than fp32 here, by the median call: {'; '.join(found)}" if found else ""
 
 
 def early_ends(standing: Standing) -> dict[str, int]:

@@ -264,7 +264,7 @@ def test_a_scheme_that_is_slower_than_fp32_is_named(tmp_path: Path) -> None:
         )
 
     at = outcome(trial(0, 0.95, 2.0), timed(1, "none", 0.2), timed(2, "fp16", 0.42))
-    said = "slower than fp32 here: fp16 in 1 of 1 structures, up to 2.1 times as long"
+    said = "slower than fp32 here, by the median call: fp16 in 1 of 1 structures, up to 2.1 times as long"
     assert said in text_of(at)
     assert f"{said[0].upper()}{said[1:]}." in note(at)
 
