@@ -29,6 +29,7 @@ class StopSignal:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._disarm()  # before its handler goes: the system's own ends the process
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -47,14 +48,20 @@ class StopSignal:
         try:
             if self:
                 self._arm()
-            yield
+            try:
+                yield
+            finally:
+                self._disarm()
         finally:
-            self._grace_s = None
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._disarm()  # the alarm may have come in the midst of the first
 
     def _arm(self) -> None:
         left = self._asked_at + (self._grace_s or 0.0) - time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3), AGAIN_S)
+
+    def _disarm(self) -> None:
+        self._grace_s = None
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signum is not None:

@@ -71,11 +71,29 @@ def test_the_grace_counts_from_the_signal(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_who_swallows_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stop_module, "AGAIN_S", 0.1)
+    monkeypatch.setattr(stop_module, "AGAIN_S", 0.5)
     with StopSignal() as stop, stop.abandoned_after(0):
         for _ in range(3):
             with pytest.raises(Interrupted):
                 ask_and_sleep(stop)
+
+
+def test_an_alarm_that_comes_as_it_ends_leaves_no_timer_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end the process once its handler is gone."""
+    disarm, calls = StopSignal._disarm, 0
+
+    def hit(self: StopSignal) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise Interrupted("the alarm came just then")
+        disarm(self)
+
+    monkeypatch.setattr(StopSignal, "_disarm", hit)
+    with StopSignal() as stop:
+        with pytest.raises(Interrupted), stop.abandoned_after(60.0):
+            send(signal.SIGTERM)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_outside_nothing_is_abandoned() -> None:
