@@ -96,7 +96,7 @@ def served_by(registry: Registry) -> dict[str, Any]:
 def asked(task: Task, champion: Path, about: dict[str, Any]) -> dict[str, Any]:
     """How many answers over HTTP are errors, or other than the artifact's own."""
     session = RUNTIMES[about["runtime"]](champion / "model.onnx", about["threads"])
-    expected = answers(predict(session, task.validation.inputs.numpy()), about["labels"])
+    expected = answers(predict(session, task.validation.inputs.numpy()), about)
     rng = np.random.default_rng(0)
     rows = [rng.integers(len(task.validation), size=rng.integers(1, MOST_ROWS + 1)) for _ in range(REQUESTS)]
 

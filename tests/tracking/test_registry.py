@@ -31,7 +31,7 @@ def registry(outputs: Path) -> Iterator[Registry]:
     with open_registry(default_uri(outputs), "toy", outputs) as found:
         for trial in range(4):
             found.add("toy", outputs, tags(trial), f"trial {trial}", None, save)
-        found.move({"backup": "1", "previous": "2", "champion": "3"})
+        found.move({"backup": "1", "previous": "2", "champion": "3"}, {})
         yield found
 
 
@@ -75,7 +75,7 @@ def test_a_kill_between_any_two_calls_leaves_all_or_nothing(
             for name in writers:
                 counted(name)
             try:
-                registry.move(MOVES[move])
+                registry.move(MOVES[move], BEFORE)
                 killed = False
             except Kill:
                 killed = True
@@ -84,7 +84,7 @@ def test_a_kill_between_any_two_calls_leaves_all_or_nothing(
         ends.append(registry.aliases())
         assert ends[-1] in ([BEFORE, after] if killed else [after])
         assert "autoopt.moving" not in registry.client.get_registered_model("toy").tags
-        registry.move(BEFORE)
+        registry.move(BEFORE, registry.aliases())
     assert ends[0] == BEFORE
     assert ends[-1] == after
 
@@ -101,7 +101,7 @@ def test_an_alias_that_was_not_there_is_gone_after_a_kill(outputs: Path, monkeyp
 
         monkeypatch.setattr(MlflowClient, "set_registered_model_alias", call)
         with pytest.raises(Kill):
-            registry.move({"backup": "1", "champion": "1"})
+            registry.move({"backup": "1", "champion": "1"}, {})
         monkeypatch.undo()
         assert registry.aliases() == {"backup": "1"}
     assert reopened(outputs) == {}
