@@ -62,8 +62,8 @@ def _champion(searched: Settings, study: Study, task: Task) -> Candidate:
     if _trial_in(folder) != number:
         raise ArtifactError(
             f"trial {number} is the champion of study {searched.study!r}, but {folder} does not hold it, and its "
-            f"artifact is damaged or gone: type autoopt reproduce study={searched.study} trial={number}, which makes it "
-            "again"
+            f"artifact is damaged or gone: type autoopt reproduce study={searched.study} trial={number}, which makes "
+            "it again"
         )
     return _of_folder(searched, study, champion, folder)
 
@@ -116,6 +116,7 @@ def _trial(searched: Settings, study: Study, task: Task, force: str | None) -> C
     found = _of_folder(searched, study, trial, folder)
     if not over:
         return found
+    assert force is not None  # else it was refused
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     forced = {"by": user_name() or "unknown", "at": now, "why": masked(force), "over": "; ".join(over)}
     return replace(found, card={**found.card, "forced": forced})

@@ -80,11 +80,12 @@ def _tell(registry: "Registry", before: dict[str, str], now: dict[str, str]) -> 
     from autoopt.tracking.registry import CHAMPION, PREVIOUS
     from autoopt.tracking.view import TROUBLE
 
-    name, source, description = registry.name, _source(before), "(what it is, MLflow does not tell just now)"
+    name, source = registry.name, _source(before)
+    description: str | None = None
     with suppress(*TROUBLE):  # by now it has moved
         description = registry.version(now[CHAMPION]).description
     why = "" if source == PREVIOUS else ", the backup: there was no previous one"
-    print(f"models:/{name}@champion is version {now[CHAMPION]} again{why}: {description}")
+    print(f"models:/{name}@champion is version {now[CHAMPION]} again{why}: {description or 'not described'}")
     print(f"version {now[PREVIOUS]} is the previous one now: the same command goes back to it")
     print(json.dumps({"model": name, "registry": masked(registry.uri), "from": source, "aliases": now}), flush=True)
 

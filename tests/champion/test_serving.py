@@ -124,7 +124,7 @@ def test_others_in_the_batch_change_no_answer(digits: Task, tmp_path: Path) -> N
     outputs = RUNTIMES["onnxruntime"](source, 1)(digits.validation.inputs[:40].numpy())
     model = served.Served(content)
     together = model.predict(images)
-    assert not served.answers(outputs, digits.class_names).equals(together), "a batch is another model"
+    assert not served.answers(outputs, model.about).equals(together), "a batch is another model"
     assert pd.concat([model.predict(images[i : i + 1]) for i in range(40)], ignore_index=True).equals(together)
 
 
@@ -175,7 +175,7 @@ def test_openvino_answers_from_several_threads(digits: Task, tmp_path: Path) -> 
     content = content_of(digits, untrained(digits, "cnn", tmp_path), tmp_path, runtime="openvino")
     model, images = served.Served(content), as_typed(digits, np.arange(60))
     outputs = predict(RUNTIMES["openvino"](content / "model.onnx", 1), digits.validation.inputs[:60].numpy())
-    expected = served.answers(outputs, digits.class_names)
+    expected = served.answers(outputs, model.about)
     with ThreadPoolExecutor(4) as clients:
         found = list(clients.map(lambda i: model.predict(images[i : i + 1]), range(60)))
     assert pd.concat(found, ignore_index=True).equals(expected)

@@ -274,7 +274,7 @@ def test_a_champion_that_was_tampered_with_is_refused(searched: Path, tmp_path: 
 def test_a_registered_model_that_answers_otherwise_is_not_promoted(
     promoted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoopt.commands.promote.says_the_same", lambda saved, content, task: False)
+    monkeypatch.setattr("autoopt.commands.versions.says_the_same", lambda saved, content, task: False)
     before = registry_of(promoted).aliases()
     assert promote(promoted, "registry.model=digits") == 1
     assert "does not answer as" in capsys.readouterr().err
