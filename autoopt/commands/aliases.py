@@ -27,9 +27,7 @@ def move(registry: "Registry", to: "Aliases", seen: "Aliases", what: str) -> "Al
                 f"{how_to_see(registry)}"
             ) from error
         if {**seen, **to}.items() <= now.items():
-            print(
-                f"MLflow answered with an error at the end ({why}…), but the aliases have moved: they were read again"
-            )
+            print(f"MLflow ended with an error ({why}…), but the aliases have moved: they were read again")
             return now
         raise AutooptError(
             f"MLflow did not move the aliases ({why}…): models:/{registry.name}@champion is version "

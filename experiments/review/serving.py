@@ -25,6 +25,7 @@ import numpy as np
 from autoopt.champion.served import FILE, answers
 from autoopt.champion.serving import CONTENT, as_typed
 from autoopt.commands.bench import load_task
+from autoopt.commands.reading import READERS
 from autoopt.config import load_settings
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import RUNTIMES
@@ -55,8 +56,12 @@ def main(folder: Path, words: list[str]) -> None:
     file.write_text(json.dumps({**known, settings.task: result}, indent=1) + "\n")
 
 
-def autoopt(*words: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "autoopt", *words]
+def autoopt(verb: str, *words: str) -> dict[str, Any]:
+    known = READERS.get(verb)  # all but a search take a few keys
+    mine = [w for w in words if known is None or w.startswith("-") or w.partition("=")[0].partition(".")[0] in known]
+    if known is not None:  # nor a task's options
+        mine = [w for w in mine if not w.startswith("task.")]
+    command = [sys.executable, "-m", "autoopt", verb, *mine]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

@@ -1,13 +1,17 @@
 """Aliases move as one, whatever is killed between two of them."""
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.models import Model
 
-from autoopt.tracking.registry import FORCED, SHA256, STUDY, TRIAL, Registry, open_registry
+from autoopt.core.user import user_at_host
+from autoopt.tracking.registry import FORCED, MOVING, SHA256, STUDY, TRIAL, YOUNG_S, Busy, Registry, open_registry
 from autoopt.tracking.store import default_uri
 
 
@@ -133,3 +137,73 @@ def test_leftovers_of_a_kill_before_there_was_a_version_are_removed(registry: Re
 
 def test_where_there_is_no_model_there_are_no_aliases(outputs: Path) -> None:
     assert reopened(outputs) == {}
+
+
+def test_what_another_name_has_registered_is_left_alone(registry: Registry, outputs: Path) -> None:
+    """The same model under two names."""
+    with open_registry(default_uri(outputs), "other", outputs) as other:
+        for _ in range(2):
+            other.add("toy", outputs, tags(2), "", None, save)
+    registry.add("toy", outputs, tags(2), "", None, save)
+    place = registry.client.get_experiment_by_name("toy").experiment_id
+    alive = {model.artifact_location for model in registry.client.search_logged_models([place])}
+    versions = [v for name in ("toy", "other") for v in registry.client.search_model_versions(f"name = '{name}'")]
+    assert len(versions) == 7
+    assert {version.source for version in versions} == alive
+
+
+def note(registry: Registry, **more: Any) -> None:
+    """As a move leaves it that began a second ago, of somebody else's."""
+    noted = {"from": BEFORE, "to": {"previous": "3", "champion": "4"}, "by": "ann@far", "lock": "/far/lock"}
+    noted |= {"at": time.time() - 1, "what": "promote"}
+    registry.client.set_registered_model_tag("toy", MOVING, json.dumps({**noted, **more}))
+
+
+def test_what_a_person_has_set_after_a_kill_stays(registry: Registry) -> None:
+    note(registry, at=0)
+    registry.client.set_registered_model_alias("toy", "champion", "1")
+    assert registry.settle() is None
+    assert registry.aliases() == {**BEFORE, "champion": "1"}
+    assert MOVING not in registry.client.get_registered_model("toy").tags
+
+
+def test_nobody_settles_what_another_may_still_be_moving(registry: Registry) -> None:
+    note(registry)
+    registry.client.set_registered_model_alias("toy", "previous", "3")
+    with pytest.raises(Busy, match=r"ann@far moves the aliases of toy \(promote .*\): try again in a minute"):
+        registry.settle()
+    with pytest.raises(Busy, match="ann@far moves the aliases"):
+        registry.move({"champion": "2"}, registry.aliases())
+    assert registry.aliases() == {**BEFORE, "previous": "3"}
+    note(registry, at=time.time() - YOUNG_S - 1)
+    assert registry.settle() is None
+    assert registry.aliases() == BEFORE
+
+
+def test_a_move_of_ours_that_was_killed_is_settled_at_once(registry: Registry) -> None:
+    note(registry, by=user_at_host(), lock=registry.lock)
+    registry.client.set_registered_model_alias("toy", "previous", "3")
+    assert registry.settle() is None
+    assert registry.aliases() == BEFORE
+
+
+def test_aliases_that_were_decided_on_must_be_there_still(registry: Registry) -> None:
+    before = registry.aliases()
+    registry.client.set_registered_model_alias("toy", "champion", "1")
+    with pytest.raises(Busy, match="by now: look, then type the same again"):
+        registry.move({"champion": "2", "previous": "3"}, before)
+    assert registry.aliases() == {**BEFORE, "champion": "1"}
+
+
+def test_of_two_that_begin_at_once_the_first_gives_way(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = MlflowClient.set_registered_model_tag
+
+    def both(self: MlflowClient, *args: str) -> None:
+        monkeypatch.undo()
+        real(self, *args)
+        note(registry)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_tag", both)
+    with pytest.raises(Busy, match="ann@far"):
+        registry.move({"champion": "2", "previous": "3"}, BEFORE)
+    assert registry.aliases() == BEFORE
