@@ -33,7 +33,7 @@ def promote(settings: Settings, *, force: str | None = None) -> int:
     with lock_study(settings.folder, settings.study):
         searched = as_searched(settings, study)
         task = task_of(searched, study)
-        with _new_exams_told(searched, study):
+        with exams_told(searched, study):
             chosen = candidate(searched, study, task, force)
         backup = baseline(searched, study, task)
         uri = searched.tracking_uri or default_uri(searched.outputs)
@@ -62,7 +62,7 @@ def promote(settings: Settings, *, force: str | None = None) -> int:
 
 
 @contextmanager
-def _new_exams_told(searched: Settings, study: Study) -> Iterator[None]:
+def exams_told(searched: Settings, study: Study) -> Iterator[None]:
     """Exams that are taken within, passed or not, go into the report; and MLflow is told by sync."""
     known = taken_exams(study).keys()
     try:

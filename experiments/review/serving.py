@@ -59,8 +59,6 @@ def main(folder: Path, words: list[str]) -> None:
 def autoopt(verb: str, *words: str) -> dict[str, Any]:
     known = READERS.get(verb)  # all but a search take a few keys
     mine = [w for w in words if known is None or w.startswith("-") or w.partition("=")[0].partition(".")[0] in known]
-    if known is not None:  # nor a task's options
-        mine = [w for w in mine if not w.startswith("task.")]
     command = [sys.executable, "-m", "autoopt", verb, *mine]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))

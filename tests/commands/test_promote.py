@@ -1,5 +1,6 @@
 """promote, rollback and reproduce through the real command line, on a small real study."""
 
+import getpass
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,25 @@ import mlflow
 import numpy as np
 import onnxruntime
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from optuna import Study
 
 from autoopt.champion.exam import EXAM
+from autoopt.champion.model_card import model_card
 from autoopt.champion.serving import CONTENT, LOADER, pyfunc
 from autoopt.cli import main
+from autoopt.commands.candidates import candidate
+from autoopt.commands.origin import ORIGIN, cpu_of, measured_there
+from autoopt.commands.promote import exams_told
+from autoopt.commands.searched import as_searched, task_of
+from autoopt.config import Settings, load_settings
 from autoopt.core.artifact import sha256, verify
+from autoopt.core.cpu import cpu_name
+from autoopt.core.errors import ArtifactError, ConfigError
 from autoopt.core.inputs import Inputs
 from autoopt.runtimes import RUNTIMES
-from autoopt.search.study import load_study
+from autoopt.search.study import CONFIGURATION, load_study
 from autoopt.tasks import TASKS
 from autoopt.tracking.registry import Registry
 from autoopt.tracking.store import default_uri
@@ -195,9 +208,177 @@ def test_what_fails_its_exam_or_breaks_a_bound_is_refused_unless_it_is_forced(
     content = found.download(version.version, tmp_path / "forced") / "data" / CONTENT
     assert "Reason given: the demo is at nine" in (content / "MODEL_CARD.md").read_text()
     assert verify(content)["forced"] == forced
-    assert promote(promoted, f"trial={other}", "--force=another reason") == 0
-    assert told(capsys) | {"forced": None} == {**told_before, "changed": False, "forced": None}
+    for why in ("another reason: http://me:secret@host", "another reason: http://me:secret@host"):
+        assert promote(promoted, f"trial={other}", f"--force={why}") == 0
+    again = told(capsys)
+    assert again["forced"]["why"] == "another reason: http://me:***@host"
+    assert again == {**told_before, "changed": False, "forced": again["forced"]}
     assert rollback(promoted) == 0
+    assert promote(promoted, f"trial={other}", "--force=another reason: http://me:secret@host") == 0
+    version = found.version(version.version)
+    reasons = ["the demo is at nine", *2 * ["another reason: http://me:***@host"]]
+    assert [each["why"] for each in json.loads(version.tags["autoopt.forced_history"])] == reasons
+    assert json.loads(version.tags["autoopt.forced_history"])[0] == forced
+    assert version.tags["autoopt.forced_why"] == reasons[-1]
+    assert version.description.endswith(f"Promoted by force: {reasons[-1]}")
+    before = found.aliases()
+    pass_exam(promoted, other, passed=True, broken=[])
+    assert promote(promoted, f"trial={other}") == 0
+    after = found.aliases()
+    assert after["champion"] != before["champion"]
+    assert after["previous"] == before["previous"], "the same model under another version is nothing to go back to"
+
+
+def test_an_answer_that_is_lost_says_nothing_of_a_version(
+    promoted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset(self: Registry, number: str, into: Path) -> Path:
+        raise ConnectionError("reset")
+
+    before, count = registry_of(promoted).aliases(), len(client_of(promoted).search_model_versions("name = 'digits'"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "download", reset)
+        assert promote(promoted) == 1
+    assert "MLflow did not take the model (reset…), and what it serves is as it was" in capsys.readouterr().err
+    assert registry_of(promoted).aliases() == before
+    assert len(client_of(promoted).search_model_versions("name = 'digits'")) == count
+
+
+def test_once_the_champion_has_moved_it_is_told_so(
+    promoted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, before = MlflowClient.delete_registered_model_tag, registry_of(promoted).aliases()
+
+    def lost(self: MlflowClient, *args: str) -> None:
+        real(self, *args)
+        raise MlflowException("the answer was lost")
+
+    assert before["champion"] != "2"
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "delete_registered_model_tag", lost)
+        assert promote(promoted) == 0
+    assert "the aliases have moved: they were read again" in capsys.readouterr().out
+    assert registry_of(promoted).aliases() == {**before, "champion": "2", "previous": before["champion"]}
+
+
+def test_a_name_that_serves_another_use_is_taken_by_nobody_by_accident(
+    promoted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = registry_of(promoted)
+    before, client = found.aliases(), client_of(promoted)
+    kept = found.version(before["champion"]).tags
+    words = {"autoopt.data": "other data", "autoopt.interface": "other inputs or classes"}
+    for tag in words:
+        client.set_model_version_tag("digits", before["champion"], tag, "another")
+        assert promote(promoted, f"trial={others(promoted)[0]}") == 2
+        err = capsys.readouterr().err
+        assert f"(version {before['champion']}, of study tiny) was made for {words[tag]}: type registry.model=" in err
+        assert found.aliases() == before
+        assert promote(promoted, "registry.model=digits") == 0
+        client.set_model_version_tag("digits", before["champion"], tag, kept[tag])
+
+
+def searched_at(outputs: Path, *words: str) -> tuple[Settings, Study]:
+    study = load_study(outputs / "tiny", "tiny")
+    return as_searched(load_settings(["study=tiny", f"outputs={outputs}", *words]), study), study
+
+
+def test_the_champion_is_what_the_study_says_and_not_what_lies_in_its_folder(searched: Path, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    shutil.copytree(searched, outputs)
+    settings, study = searched_at(outputs)
+    task, folder, number = task_of(settings, study), outputs / "tiny" / "champion", document(outputs)["trial"]
+    own, other = (outputs / "tiny" / "trials" / f"{n:04d}" for n in (number, others(outputs)[0]))
+    for lies_there in (other, None):  # as before the kill of a session whose exam made another one the best
+        shutil.rmtree(folder)
+        if lies_there:
+            shutil.copytree(lies_there, folder)
+        chosen = candidate(settings, study, task, None)
+        assert chosen.trial.number == number == chosen.card["trial"] == document(outputs)["trial"]
+        assert sha256(chosen.folder / "model.onnx") == sha256(own / "model.onnx") != sha256(other / "model.onnx")
+    (own / "model.onnx").write_bytes(b"damaged")
+    assert candidate(settings, study, task, None).trial.number == number, "the folder holds it all the same"
+    shutil.rmtree(folder)
+    shutil.copytree(other, folder)
+    with pytest.raises(ArtifactError, match=f"type autoopt reproduce study=tiny trial={number}"):
+        candidate(settings, study, task, None)
+    assert document(outputs)["trial"] != number, "nothing was touched"
+
+
+def test_a_study_that_was_moved_or_named_its_model_is_read_so(searched: Path, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    shutil.copytree(searched, outputs)
+    study = load_study(outputs / "tiny", "tiny")
+    saved = study.user_attrs[CONFIGURATION]
+    gone = {**saved, "outputs": "/proc/gone/outputs", "registry": {"model": "mine"}}
+    study.set_user_attr(CONFIGURATION, gone)
+    settings, _ = searched_at(outputs, "trial=2")
+    assert (settings.outputs, settings.folder, settings.trial) == (outputs, outputs / "tiny", 2)
+    assert settings.model == "mine"
+    assert searched_at(outputs, "registry.model=yours")[0].model == "yours"
+    study.set_user_attr(CONFIGURATION, saved)
+    assert searched_at(outputs)[0].model == "digits"
+
+
+def test_who_forces_it_may_have_no_name(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = tmp_path / "outputs"
+    shutil.copytree(searched, outputs)
+    other = others(outputs)[0]
+    pass_exam(outputs, other, passed=False, broken=["accuracy.max_drop"])
+    settings, study = searched_at(outputs, f"trial={other}")
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    chosen = candidate(settings, study, task_of(settings, study), "see http://me:secret@host")
+    assert chosen.card["forced"]["by"] == "unknown"
+    assert "see http://me:***@host" in model_card(chosen.card)
+
+
+def test_an_exam_that_promote_took_is_in_the_report(
+    searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = tmp_path / "my outputs"
+    shutil.copytree(searched, outputs)
+    settings, study = searched_at(outputs)
+    report, other = outputs / "tiny" / "report.html", others(outputs)[0]
+    before = report.read_text()
+    with exams_told(settings, study):
+        pass
+    assert report.read_text() == before
+
+    def refused() -> None:
+        with exams_told(replace(settings, tracker="mlflow"), study):
+            pass_exam(outputs, other, passed=False, broken=["accuracy.max_drop"])
+            raise ConfigError("it failed")
+
+    with pytest.raises(ConfigError, match="it failed"):
+        refused()
+    assert report.read_text() != before
+    assert capsys.readouterr().out == (
+        f"the final exam of trial {other} is in {report}\n"
+        f"MLflow has it after: autoopt sync study=tiny 'outputs={outputs}'\n"
+    )
+
+
+def test_a_card_tells_of_the_machine_that_measured(searched: Path, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    shutil.copytree(searched, outputs)
+    card, study = document(outputs), load_study(outputs / "tiny", "tiny")
+    assert cpu_of(study) == cpu_name()
+    assert measured_there(study, card) == card
+    kept = study.user_attrs[ORIGIN]
+    versions = {**kept["versions"], "onnxruntime": "1.0"}
+    there = {"cpu": "Some CPU, of theirs, 4 cores, 1 to serve", "architecture": "riscv64", "versions": versions}
+    study.set_user_attr(ORIGIN, {**kept, **there})
+    found = measured_there(study, card)
+    assert found["measured_on"] == {**card["measured_on"], "cpu": "Some CPU, of theirs", "machine": "riscv64"}
+    assert found["versions"] == {**card["versions"], "onnxruntime": "1.0"}
+    study.set_user_attr(ORIGIN, {})
+    found = measured_there(study, card)
+    assert set(found["versions"].values()) == {cpu_of(study)} == {"unknown"} == {found["measured_on"]["cpu"]}
+    assert found["measurements"] == card["measurements"]
 
 
 @pytest.mark.slow
@@ -312,6 +493,8 @@ def test_a_trial_is_made_again_from_its_recipe_and_takes_the_place_of_what_was_r
     folder = promoted / "tiny" / "trials" / f"{number:04d}"
     before = sha256(folder / "model.onnx")
     shutil.rmtree(folder)
+    study = load_study(promoted / "tiny", "tiny")
+    study.set_user_attr(ORIGIN, {**study.user_attrs[ORIGIN], "cpu": "Another CPU, 4 cores, 1 to serve"})
     assert promote(promoted, f"trial={number}") == 2
     assert f"type autoopt reproduce study=tiny trial={number}, which makes it again" in capsys.readouterr().err
     main(["reproduce", "study=tiny", f"trial={number}", f"outputs={promoted}"])  # latency may differ beside other tests
@@ -321,5 +504,9 @@ def test_a_trial_is_made_again_from_its_recipe_and_takes_the_place_of_what_was_r
     assert checks["drop of accuracy"]["holds"]
     assert checks["drop of accuracy"]["recorded"] == checks["drop of accuracy"]["anew"]
     assert document["restored"] is True
+    assert checks["latency_p95_ms, ratio"]["holds"] is None
+    assert checks["latency_p95_ms, ratio"]["allowed"] == "measured on another CPU, Another CPU"
+    assert verify(folder)["measured_on"]["cpu"] == "Another CPU"
+    assert verify(Path(document["path"]))["measured_on"]["cpu"] == cpu_name()
     assert sha256(folder / "model.onnx") == before == sha256(Path(document["path"]) / "model.onnx")
     assert np.isfinite(verify(folder)["measurements"]["accuracy"]["value"])
