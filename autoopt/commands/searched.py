@@ -28,8 +28,8 @@ def as_searched(settings: Settings, study: Study) -> Settings:
     saved = dict(study.user_attrs[CONFIGURATION])
     if saved["task"].get("factory", "") is None:
         saved["task"] = settings.raw["task"]
-    typed = settings.raw["registry"]["model"]
-    saved["registry"] = {**saved.get("registry", {}), **({} if typed is None else {"model": typed})}
+    named = settings.raw["registry"]["model"] or saved.get("registry", {}).get("model")
+    saved["registry"] = {"model": named}
     saved |= {"study": settings.study, "outputs": str(settings.outputs), "trial": settings.trial}
     found = parse_settings({**compose_config([]), **saved})
     uri = settings.tracking_uri or found.tracking_uri

@@ -1,6 +1,5 @@
 """promote, rollback and reproduce through the real command line, on a small real study."""
 
-import getpass
 import json
 import os
 import shutil
@@ -9,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,84 +17,21 @@ import onnxruntime
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from optuna import Study
 
 from autoopt.champion.exam import EXAM
-from autoopt.champion.model_card import model_card
 from autoopt.champion.serving import CONTENT, LOADER, pyfunc
 from autoopt.cli import main
-from autoopt.commands.candidates import candidate
-from autoopt.commands.origin import ORIGIN, cpu_of, measured_there
-from autoopt.commands.promote import exams_told
-from autoopt.commands.searched import as_searched, task_of
-from autoopt.config import Settings, load_settings
+from autoopt.commands.origin import ORIGIN
 from autoopt.core.artifact import sha256, verify
 from autoopt.core.cpu import cpu_name
-from autoopt.core.errors import ArtifactError, ConfigError
 from autoopt.core.inputs import Inputs
 from autoopt.runtimes import RUNTIMES
-from autoopt.search.study import CONFIGURATION, load_study
+from autoopt.search.study import load_study
 from autoopt.tasks import TASKS
 from autoopt.tracking.registry import Registry
 from autoopt.tracking.store import default_uri
-from tests.test_end_to_end import QUICK, run
+from tests.commands.shipping import files, others, pass_exam, promote, registry_of, rollback, told
 from tests.tracking.stores import client_of
-
-WIDE = ["kpis.accuracy.max_drop=0.9", "kpis.latency_p95_ms.max_ratio=50", "kpis.size_mb.max_ratio=0.4"]
-SPACE = ["space=quantize_only", "space.quantization=[int8_static,int8_dynamic]", "space.calibration=[minmax,entropy]"]
-STUDY = ["task=digits", "study=tiny", *SPACE, "budget.trials=3", "workers=0", "threads=1"]
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The outputs of a study of the teacher under some schemes; the tracker was off."""
-    cwd = tmp_path_factory.mktemp("searched")
-    run(cwd, "search", *STUDY, *QUICK, *WIDE, "teacher.epochs=1", "exam.rule=point", "tracking=none", "seed=1")
-    return cwd / "outputs"
-
-
-@pytest.fixture(scope="module")
-def promoted(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its champion is registered."""
-    outputs = tmp_path_factory.mktemp("promoted") / "outputs"
-    shutil.copytree(searched, outputs)
-    assert promote(outputs) == 0
-    return outputs
-
-
-def promote(outputs: Path, *words: str) -> int:
-    return main(["promote", "study=tiny", f"outputs={outputs}", *words])
-
-
-def rollback(outputs: Path) -> int:
-    return main(["rollback", "task=digits", f"outputs={outputs}"])
-
-
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))
-
-
-def registry_of(outputs: Path) -> Registry:
-    return Registry(client_of(outputs), default_uri(outputs), "digits")
-
-
-def files(outputs: Path, alias: str, into: Path) -> dict[str, str]:
-    """sha256 of each file that whoever serves the alias gets."""
-    found = registry_of(outputs)
-    saved = found.download(found.aliases()[alias], into)
-    return {str(path.relative_to(saved)): sha256(path) for path in sorted(saved.rglob("*")) if path.is_file()}
-
-
-def document(outputs: Path) -> dict[str, Any]:
-    return dict(json.loads((outputs / "tiny" / "champion" / "card.json").read_text()))
-
-
-def others(outputs: Path) -> list[int]:
-    """Feasible trials that are not the champion, which are kept."""
-    champion = document(outputs)["trial"]
-    kept = [int(path.name) for path in sorted((outputs / "tiny" / "trials").iterdir())]
-    size = {n: json.loads((outputs / "tiny" / "trials" / f"{n:04d}" / "card.json").read_text()) for n in kept}
-    return [n for n in kept if n not in (0, champion) and size[n]["measurements"]["size_mb"]["ratio"] < 0.4]
 
 
 def test_the_champion_is_served_by_its_alias_and_says_what_its_file_says(
@@ -137,13 +72,6 @@ def test_versions_say_where_they_come_from(promoted: Path) -> None:
     assert version.description.startswith(f"Trial {version.tags['autoopt.trial']} of study tiny (teacher · int8")
     card = (promoted / "tiny" / "champion" / "MODEL_CARD.md").read_text()
     assert version.description in card
-
-
-def pass_exam(outputs: Path, trial: int, **changes: Any) -> None:
-    """As the champion has, which takes seconds."""
-    study = load_study(outputs / "tiny", "tiny")
-    exam = study.user_attrs[f"{EXAM}{document(outputs)['trial']}"]
-    study.set_user_attr(f"{EXAM}{trial}", {**exam, **changes})
 
 
 def test_rollback_hands_out_the_same_bytes_as_before_and_twice_is_where_one_was(
@@ -278,109 +206,6 @@ def test_a_name_that_serves_another_use_is_taken_by_nobody_by_accident(
         client.set_model_version_tag("digits", before["champion"], tag, kept[tag])
 
 
-def searched_at(outputs: Path, *words: str) -> tuple[Settings, Study]:
-    study = load_study(outputs / "tiny", "tiny")
-    return as_searched(load_settings(["study=tiny", f"outputs={outputs}", *words]), study), study
-
-
-def test_the_champion_is_what_the_study_says_and_not_what_lies_in_its_folder(searched: Path, tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    shutil.copytree(searched, outputs)
-    settings, study = searched_at(outputs)
-    task, folder, number = task_of(settings, study), outputs / "tiny" / "champion", document(outputs)["trial"]
-    own, other = (outputs / "tiny" / "trials" / f"{n:04d}" for n in (number, others(outputs)[0]))
-    for lies_there in (other, None):  # as before the kill of a session whose exam made another one the best
-        shutil.rmtree(folder)
-        if lies_there:
-            shutil.copytree(lies_there, folder)
-        chosen = candidate(settings, study, task, None)
-        assert chosen.trial.number == number == chosen.card["trial"] == document(outputs)["trial"]
-        assert sha256(chosen.folder / "model.onnx") == sha256(own / "model.onnx") != sha256(other / "model.onnx")
-    (own / "model.onnx").write_bytes(b"damaged")
-    assert candidate(settings, study, task, None).trial.number == number, "the folder holds it all the same"
-    shutil.rmtree(folder)
-    shutil.copytree(other, folder)
-    with pytest.raises(ArtifactError, match=f"type autoopt reproduce study=tiny trial={number}"):
-        candidate(settings, study, task, None)
-    assert document(outputs)["trial"] != number, "nothing was touched"
-
-
-def test_a_study_that_was_moved_or_named_its_model_is_read_so(searched: Path, tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    shutil.copytree(searched, outputs)
-    study = load_study(outputs / "tiny", "tiny")
-    saved = study.user_attrs[CONFIGURATION]
-    gone = {**saved, "outputs": "/proc/gone/outputs", "registry": {"model": "mine"}}
-    study.set_user_attr(CONFIGURATION, gone)
-    settings, _ = searched_at(outputs, "trial=2")
-    assert (settings.outputs, settings.folder, settings.trial) == (outputs, outputs / "tiny", 2)
-    assert settings.model == "mine"
-    assert searched_at(outputs, "registry.model=yours")[0].model == "yours"
-    study.set_user_attr(CONFIGURATION, saved)
-    assert searched_at(outputs)[0].model == "digits"
-
-
-def test_who_forces_it_may_have_no_name(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs = tmp_path / "outputs"
-    shutil.copytree(searched, outputs)
-    other = others(outputs)[0]
-    pass_exam(outputs, other, passed=False, broken=["accuracy.max_drop"])
-    settings, study = searched_at(outputs, f"trial={other}")
-
-    def nobody() -> str:
-        raise KeyError("getpwuid(): uid not found: 54321")
-
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    chosen = candidate(settings, study, task_of(settings, study), "see http://me:secret@host")
-    assert chosen.card["forced"]["by"] == "unknown"
-    assert "see http://me:***@host" in model_card(chosen.card)
-
-
-def test_an_exam_that_promote_took_is_in_the_report(
-    searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    outputs = tmp_path / "my outputs"
-    shutil.copytree(searched, outputs)
-    settings, study = searched_at(outputs)
-    report, other = outputs / "tiny" / "report.html", others(outputs)[0]
-    before = report.read_text()
-    with exams_told(settings, study):
-        pass
-    assert report.read_text() == before
-
-    def refused() -> None:
-        with exams_told(replace(settings, tracker="mlflow"), study):
-            pass_exam(outputs, other, passed=False, broken=["accuracy.max_drop"])
-            raise ConfigError("it failed")
-
-    with pytest.raises(ConfigError, match="it failed"):
-        refused()
-    assert report.read_text() != before
-    assert capsys.readouterr().out == (
-        f"the final exam of trial {other} is in {report}\n"
-        f"MLflow has it after: autoopt sync study=tiny 'outputs={outputs}'\n"
-    )
-
-
-def test_a_card_tells_of_the_machine_that_measured(searched: Path, tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    shutil.copytree(searched, outputs)
-    card, study = document(outputs), load_study(outputs / "tiny", "tiny")
-    assert cpu_of(study) == cpu_name()
-    assert measured_there(study, card) == card
-    kept = study.user_attrs[ORIGIN]
-    versions = {**kept["versions"], "onnxruntime": "1.0"}
-    there = {"cpu": "Some CPU, of theirs, 4 cores, 1 to serve", "architecture": "riscv64", "versions": versions}
-    study.set_user_attr(ORIGIN, {**kept, **there})
-    found = measured_there(study, card)
-    assert found["measured_on"] == {**card["measured_on"], "cpu": "Some CPU, of theirs", "machine": "riscv64"}
-    assert found["versions"] == {**card["versions"], "onnxruntime": "1.0"}
-    study.set_user_attr(ORIGIN, {})
-    found = measured_there(study, card)
-    assert set(found["versions"].values()) == {cpu_of(study)} == {"unknown"} == {found["measured_on"]["cpu"]}
-    assert found["measurements"] == card["measurements"]
-
-
 @pytest.mark.slow
 def test_a_trial_that_took_no_exam_takes_it_once(searched: Path, promoted: Path, tmp_path: Path, capsys: Any) -> None:
     outputs = tmp_path / "outputs"
@@ -439,17 +264,6 @@ def wait_for(address: str, server: "subprocess.Popen[bytes]") -> None:
             assert server.poll() is None, "the server has ended"
             time.sleep(0.1)
     raise TimeoutError(address)
-
-
-def test_a_champion_that_was_tampered_with_is_refused(searched: Path, tmp_path: Path, capsys: Any) -> None:
-    outputs = tmp_path / "outputs"
-    shutil.copytree(searched, outputs)
-    (outputs / "tiny" / "champion" / "model.onnx").write_bytes(b"other weights")
-    assert promote(outputs) == 1
-    assert (
-        "champion/model.onnx is missing or changed since it was written: it is not promoted" in capsys.readouterr().err
-    )
-    assert not (outputs / "mlflow.db").exists()
 
 
 def test_a_registered_model_that_answers_otherwise_is_not_promoted(
