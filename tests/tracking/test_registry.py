@@ -140,13 +140,21 @@ def test_where_there_is_no_model_there_are_no_aliases(outputs: Path) -> None:
 
 
 def test_what_another_name_has_registered_is_left_alone(registry: Registry, outputs: Path) -> None:
-    """The same model under two names."""
+    """The same model under two names, and under one of them a version that is not written whole yet."""
+
+    def not_yet(target: Path, model: Model) -> None:
+        raise Kill
+
     with open_registry(default_uri(outputs), "other", outputs) as other:
         for _ in range(2):
             other.add("toy", outputs, tags(2), "", None, save)
+        with pytest.raises(Kill):
+            other.add("toy", outputs, tags(2), "", None, not_yet)
     registry.add("toy", outputs, tags(2), "", None, save)
     place = registry.client.get_experiment_by_name("toy").experiment_id
-    alive = {model.artifact_location for model in registry.client.search_logged_models([place])}
+    found = registry.client.search_logged_models([place])
+    alive = {model.artifact_location for model in found if model.status == "READY"}
+    assert [model.name for model in found if model.status != "READY"] == ["other"]
     versions = [v for name in ("toy", "other") for v in registry.client.search_model_versions(f"name = '{name}'")]
     assert len(versions) == 7
     assert {version.source for version in versions} == alive
