@@ -251,6 +251,8 @@ ROWS: dict[str, tuple[Words | Make, str]] = {
     "promote by force, empty": (["promote", "--force= "], "--force needs a reason, which is recorded: type --force="),
     "report by force": (["report", "--force=why"], "--force belongs to promote, not to report"),
     "rollback of nothing": (["rollback", "task=digits"], "mlflow.db is not there: type outputs=DIR or tracking.uri="),
+    "rollback of what": (["rollback"], "rollback of which task? Type task=NAME, or registry.model=NAME"),
+    "rollback of an option": (["rollback", "task.path=x"], "rollback of which task?"),
     "reproduce of nothing": (["reproduce", "study=nothing", "trial=1"], "no study 'nothing' in"),
     "reproduce without a trial": (["reproduce", "study=nothing"], "which trial? type trial=N"),
     "trial of a search": (["trial=3"], "trial=3 belongs to promote and reproduce, not to search: leave it out"),

@@ -68,7 +68,8 @@ def _use(card: Mapping[str, Any]) -> list[str]:
         "- Without MLflow: `autoopt.load_champion(FOLDER)` checks every file and gives model, card and recipe; "
         "`model.onnx` needs the runtime alone.",
         "- From MLflow's registry: `mlflow.pyfunc.load_model('models:/NAME@champion')`, or `mlflow models serve -m "
-        "models:/NAME@champion --env-manager local`. `autoopt rollback` puts the one before in its place.",
+        "models:/NAME@champion --env-manager local`. `autoopt rollback registry.model=NAME` puts the one before in its "
+        "place.",
     ]
 
 

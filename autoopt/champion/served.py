@@ -23,7 +23,8 @@ def _load_pyfunc(path: str) -> "Served":
 
 class Served:
     """The model in `folder`, as FILE says: its `runtime` and `threads`, `inputs` (name to dtype and shape without the
-    batch), `labels` of the classes or null where the outputs are numbers, and `pad` of a model that takes texts.
+    batch), how many `outputs` a row has, `labels` of the classes or null where the outputs are numbers, whether the
+    outputs are `probabilities` already, and `pad` of a model that takes texts.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,8 +43,8 @@ class Served:
         rows would change an answer.
         """
         rows = self._of_texts(model_input) if self._encode else self._of_arrays(model_input)
-        outputs = np.concatenate([self._run({name: row[name] for name in self._names}) for row in rows])
-        return answers(outputs, self.about["labels"])
+        found = [self._run({name: row[name] for name in self._names}) for row in rows]
+        return answers(np.concatenate(found or [np.zeros((0, self.about["outputs"]), "float32")]), self.about)
 
     def _of_texts(self, given: Any) -> list[dict[str, np.ndarray]]:
         texts = given.iloc[:, 0] if isinstance(given, pd.DataFrame) else np.asarray(given, dtype=object).reshape(-1)
@@ -59,27 +60,40 @@ class Served:
         arrays = given if isinstance(given, Mapping) else {next(iter(expected)): np.asarray(given)}
         cast = {name: np.asarray(arrays[name]).astype(kind["dtype"], copy=False) for name, kind in expected.items()}
         for name, array in cast.items():
+            if array.shape == (0,):  # []
+                cast[name] = array = array.reshape(0, *expected[name]["shape"])
             if list(array.shape[1:]) != expected[name]["shape"]:
                 raise ValueError(f"{name} has the shape {array.shape}: (rows, *{expected[name]['shape']}) is allowed")
+            check_finite(name, array)
         return [{name: array[i : i + 1] for name, array in cast.items()} for i in range(len(next(iter(cast.values()))))]
 
 
-def answers(outputs: np.ndarray, labels: list[str] | None) -> Any:
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Raises ValueError: a model answers something to what is no number, too."""
+    if np.issubdtype(array.dtype, np.floating):
+        finite = np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+        if not finite.all():
+            rows = ", ".join(map(str, np.flatnonzero(~finite)[:10]))
+            more = f" and {(~finite).sum() - 10} more" if (~finite).sum() > 10 else ""
+            raise ValueError(f"{name} has NaN or infinity in row {rows}{more}: finite {array.dtype} is allowed")
+
+
+def answers(outputs: np.ndarray, about: Mapping[str, Any]) -> Any:
     """Outputs (n, k) as they are, or of classes a table: the label of the largest, its place, its probability."""
+    labels = about["labels"]
     if labels is None:
         return outputs
-    places, shares = outputs.argmax(1), probabilities(outputs.astype(np.float64))
+    shares = outputs.astype(np.float64)
+    places, shares = outputs.argmax(1), shares if about["probabilities"] else softmax(shares)
     return pd.DataFrame(
         {"label": [labels[i] for i in places], "class": places, "probability": shares[np.arange(len(places)), places]}
     )
 
 
-def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """The softmax of logits (n, classes); rows that are probabilities already as they are."""
-    shifted = np.exp(outputs - outputs.max(1, keepdims=True))
-    softmax = shifted / shifted.sum(1, keepdims=True)
-    already = (outputs >= 0).all(1) & np.isclose(outputs.sum(1), 1, atol=1e-3)
-    return np.where(already[:, None], outputs, softmax)
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Of (n, classes), row by row."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(1, keepdims=True))
 
 
 def use_onnxruntime(path: Path, threads: int) -> tuple[list[str], Run]:

@@ -31,7 +31,8 @@ EXAMPLES, CHECKED = 3, 64
 
 def servable(source: Path, target: Path, recipe: Recipe, card: Mapping[str, Any], task: Task) -> Path:
     """Write the artifact in `source` with all that it takes to answer the task's own inputs."""
-    files = {**task.files, **card_file(card), served.FILE: (json.dumps(_about(card, task), indent=2) + "\n").encode()}
+    about = {**_about(card, task), "probabilities": _are_probabilities(source / artifact.MODEL, card, task)}
+    files = {**task.files, **card_file(card), served.FILE: (json.dumps(about, indent=2) + "\n").encode()}
     return artifact.write(target, source / artifact.MODEL, recipe, card, files)
 
 
@@ -58,7 +59,7 @@ def says_the_same(saved: Path, content: Path, task: Task) -> bool:
     rows = spread(len(task.validation), CHECKED)
     about = json.loads((content / served.FILE).read_text())
     session = RUNTIMES[about["runtime"]](content / artifact.MODEL, about["threads"])
-    expected = served.answers(predict(session, task.validation.inputs[rows].numpy()), about["labels"])
+    expected = served.answers(predict(session, task.validation.inputs[rows].numpy()), about)
     found = pyfunc().load_model(str(saved)).predict(as_typed(task, rows))
     same = np.array_equal(found, expected) if isinstance(expected, np.ndarray) else expected.equals(found)
     return bool(same)
@@ -82,12 +83,28 @@ def as_typed(task: Task, rows: Any) -> Any:
 
 
 def _about(card: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    on = card["measured_on"]
+    return {"runtime": on["runtime"], "threads": on["threads"], **interface(task)}
+
+
+def _are_probabilities(model: Path, card: Mapping[str, Any], task: Task) -> bool:
+    """Whether its outputs are, on rows of the validation split: else they are logits. One row alone might sum to 1 by
+    chance.
+    """
+    if task.goal.kind != CLASSIFICATION:
+        return False
+    session = RUNTIMES[card["measured_on"]["runtime"]](model, card["measured_on"]["threads"])
+    outputs = predict(session, task.validation.inputs[spread(len(task.validation), CHECKED)].numpy())
+    return bool((outputs >= 0).all() and np.allclose(outputs.sum(1), 1, atol=1e-3))
+
+
+def interface(task: Task) -> dict[str, Any]:
+    """What a model of this task is asked, and what it answers."""
     arrays = task.validation.inputs.numpy().arrays
     return {
-        "runtime": card["measured_on"]["runtime"],
-        "threads": card["measured_on"]["threads"],
         "inputs": {name: {"dtype": str(a.dtype), "shape": list(a.shape[1:])} for name, a in arrays.items()},
         "labels": task.class_names if task.goal.kind == CLASSIFICATION else None,
+        "outputs": task.classes,
         "pad": task.tokens.pad if task.texts and task.tokens else None,
     }
 

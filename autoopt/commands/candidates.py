@@ -1,6 +1,5 @@
 """What promote may register: the study's champion, one of its trials, and its baseline."""
 
-import getpass
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,8 +16,10 @@ from autoopt.commands.searched import bench_of, ended_trial, outcome_of
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.errors import ArtifactError, ConfigError, one_line
+from autoopt.core.passwords import masked
 from autoopt.core.recipe import BASELINE
 from autoopt.core.trial import COMPLETE, Trial
+from autoopt.core.user import user_name
 from autoopt.measurements import FACTS
 from autoopt.report.words import verdict
 from autoopt.search.study import IDENTITY
@@ -49,15 +50,30 @@ def _champion(searched: Settings, study: Study, task: Task) -> Candidate:
         with bench.quiet.working():
             crown(searched.folder, study, outcome.standing.front, bench, searched.kpis, searched.exam)
         outcome = outcome_of(searched, study)
-    elif not folder.exists():  # removed, or never written: a kill came first
-        write_champion(searched.folder, study, outcome.standing.front, task)
     champion = outcome.champion
     if champion is None or outcome.test is None:
         raise ConfigError(
             f"study {searched.study!r} has nothing to promote. {verdict(outcome)} To promote a trial all the "
             "same, type trial=N --force='why'"
         )
+    number = champion.number
+    if _trial_in(folder) != number and artifact.is_whole(artifact.trial_folder(searched.folder, number)):
+        write_champion(searched.folder, study, outcome.standing.front, task)  # a kill came first, or it was removed
+    if _trial_in(folder) != number:
+        raise ArtifactError(
+            f"trial {number} is the champion of study {searched.study!r}, but {folder} does not hold it, and its "
+            f"artifact is damaged or gone: type autoopt reproduce study={searched.study} trial={number}, which makes "
+            "it again"
+        )
     return _of_folder(searched, study, champion, folder)
+
+
+def _trial_in(folder: Path) -> int | None:
+    """As its card says; None where there is none that can be read."""
+    try:
+        return int(json.loads((folder / artifact.CARD).read_bytes())["trial"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _of_folder(searched: Settings, study: Study, trial: Trial, folder: Path) -> Candidate:
@@ -100,8 +116,9 @@ def _trial(searched: Settings, study: Study, task: Task, force: str | None) -> C
     found = _of_folder(searched, study, trial, folder)
     if not over:
         return found
+    assert force is not None  # else it was refused
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    forced = {"by": getpass.getuser(), "at": now, "why": force, "over": "; ".join(over)}
+    forced = {"by": user_name() or "unknown", "at": now, "why": masked(force), "over": "; ".join(over)}
     return replace(found, card={**found.card, "forced": forced})
 
 

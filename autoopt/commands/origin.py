@@ -1,9 +1,9 @@
 """Where a study comes from: owner, versions, machine, data and command, as its record keeps them for every reader."""
 
-import getpass
 import platform
 import shlex
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from autoopt.champion.card import PACKAGES
 from autoopt.config import Settings
 from autoopt.core.cpu import cpu_name, usable_cores
 from autoopt.core.passwords import masked
+from autoopt.core.user import user_name
+from autoopt.runtimes import RUNTIMES
 from autoopt.tasks import Task
 from autoopt.tracking.target import Data, Origin
 
 ORIGIN = "autoopt_origin"
 """Among the user attributes of a study."""
+UNKNOWN = "unknown"
 
 
 def keep_origin(study: Study, settings: Settings, task: Task) -> None:
@@ -28,11 +31,12 @@ def keep_origin(study: Study, settings: Settings, task: Task) -> None:
     study.set_user_attr(
         ORIGIN,
         {
-            "owner": first.get("owner") or _user(),
+            "owner": first.get("owner") or user_name(),
             "command": first.get("command") or _command(),
             "versions": {**_versions(), "python": platform.python_version()},
             "machine": platform.node(),
             "cpu": f"{cpu_name()}, {usable_cores()} cores, {settings.runtime_threads} to serve",
+            "architecture": platform.machine(),
             "data": {"digest": task.fingerprint, "source": masked(task.data_source), "rows": rows},
         },
     )
@@ -58,11 +62,24 @@ def command_of(study: Study) -> str:
     return str(study.user_attrs.get(ORIGIN, {}).get("command", ""))
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # in a container, a number without a name
-        return ""
+def cpu_of(study: Study) -> str:
+    """The name of the CPU that its last session measured on; UNKNOWN of a study that is older than this."""
+    return str(study.user_attrs.get(ORIGIN, {}).get("cpu", UNKNOWN)).rsplit(", ", 2)[0]
+
+
+def measured_there(study: Study, card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card made on this machine, of what was measured where the study was searched: machine and versions are those
+    of its record, or UNKNOWN.
+    """
+    kept, cpu = study.user_attrs.get(ORIGIN, {}), cpu_of(study)
+    versions = kept.get("versions", {})
+    facts = card["facts"] if cpu == cpu_name() else {**card["facts"], "cpu_saturates_int8": UNKNOWN}
+    return {
+        **card,
+        "measured_on": {**card["measured_on"], "cpu": cpu, "machine": kept.get("architecture", UNKNOWN)},
+        "facts": facts,
+        "versions": {name: versions.get(name, UNKNOWN) for name in card["versions"]},
+    }
 
 
 def _command() -> str:
@@ -75,7 +92,7 @@ def _command() -> str:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for package in ("autoopt", *PACKAGES, "mlflow"):
+    for package in dict.fromkeys(("autoopt", *PACKAGES, *RUNTIMES, "mlflow")):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -24,6 +24,8 @@ def check_keys(verb: str, overrides: Sequence[str]) -> None:
             raise ConfigError(
                 f"{verb}, which reads a study as it was searched: unknown key {key!r}. {suggestion(key, READERS[verb])}"
             )
+    if verb == "rollback" and not {override.partition("=")[0] for override in overrides} & {"task", "registry.model"}:
+        raise ConfigError("rollback of which task? Type task=NAME, or registry.model=NAME as it was promoted")
 
 
 def split_studies(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

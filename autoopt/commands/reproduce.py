@@ -12,6 +12,7 @@ from rich.table import Table
 from autoopt.champion.card import make_card
 from autoopt.champion.statistics import drop_interval
 from autoopt.commands.conclude import stdout_console
+from autoopt.commands.origin import UNKNOWN, cpu_of, measured_there
 from autoopt.commands.searched import as_searched, bench_of, ended_trial, outcome_of, task_of
 from autoopt.config import Settings
 from autoopt.core import artifact
@@ -59,7 +60,7 @@ def reproduce(settings: Settings) -> int:
         work = searched.folder / REPRODUCED / "work"
         shutil.rmtree(work, ignore_errors=True)  # a kill's
         try:
-            return _compared(searched, trial, bench, work)
+            return _compared(searched, study, trial, bench, work)
         except TrialError as error:
             print(f"trial {trial.number} could not be made again: {one_line(error)}")
             print(json.dumps({"study": searched.study, "trial": trial.number, "holds": False, "error": str(error)}))
@@ -76,19 +77,21 @@ def _complete(searched: Settings, study: Study) -> Trial:
     return trial
 
 
-def _compared(searched: Settings, trial: Trial, bench: Bench, work: Path) -> int:
+def _compared(searched: Settings, study: Study, trial: Trial, bench: Bench, work: Path) -> int:
     evaluation, model = _make(trial, bench, work)
     checks = _checks(trial, evaluation, bench.task.goal.metric.name, _drop(bench, trial, model))
     latencies = _latencies(trial, evaluation, searched.measuring.max_spread)
-    if not _same_cpu(searched):
-        latencies = [replace(check, holds=None, allowed="measured on another CPU") for check in latencies]
+    cpu = cpu_of(study)
+    if cpu != cpu_name():
+        other = "on an unknown CPU" if cpu == UNKNOWN else f"on another CPU, {cpu}"
+        latencies = [replace(check, holds=None, allowed=f"measured {other}") for check in latencies]
     checks += latencies
     holds = all(check.holds is not False for check in checks)
     kept = searched.folder / REPRODUCED / f"{trial.number:04d}"
     comparison = {"holds": holds, "checks": [asdict(check) for check in checks]}
     card = _card(searched, trial, bench, model, evaluation)
     artifact.write(kept, model, trial.recipe, {**card, REPRODUCED: comparison}, bench.task.files)
-    restored = _restore(searched, trial, evaluation, bench, model)
+    restored = _restore(searched, study, trial, evaluation, bench, model)
     _tell(trial, checks, holds, kept, restored)
     told = {"study": searched.study, "trial": trial.number, **comparison, "path": str(kept), "restored": restored}
     print(json.dumps(told), flush=True)
@@ -166,12 +169,6 @@ def _facts(trial: Trial) -> dict[str, Any]:
     return dict(trial.evaluation.facts) if trial.evaluation else {}
 
 
-def _same_cpu(searched: Settings) -> bool:
-    """Whether the artifacts that are kept were measured on this CPU."""
-    cards = sorted(searched.folder.glob(f"trials/*/{artifact.CARD}"))
-    return bool(cards) and json.loads(cards[0].read_text())["measured_on"]["cpu"] == cpu_name()
-
-
 def _card(searched: Settings, trial: Trial, bench: Bench, model: Path, evaluation: Evaluation) -> dict[str, Any]:
     return make_card(
         task=bench.task,
@@ -189,8 +186,10 @@ def _card(searched: Settings, trial: Trial, bench: Bench, model: Path, evaluatio
     )
 
 
-def _restore(searched: Settings, trial: Trial, anew: Evaluation, bench: Bench, model: Path) -> bool:
-    """Where the trial's artifact is not kept, and this is it: the same weights, size and quality, to the bit."""
+def _restore(searched: Settings, study: Study, trial: Trial, anew: Evaluation, bench: Bench, model: Path) -> bool:
+    """Where the trial's artifact is not kept, and this is it: the same weights, size and quality, to the bit. Its card
+    tells what was measured then, and on which machine.
+    """
     folder, recorded = artifact.trial_folder(searched.folder, trial.number), trial.evaluation
     assert recorded is not None
     names = {"size_mb", bench.task.goal.metric.name, *(OF_QUALITY & recorded.measurements.keys())}
@@ -199,7 +198,8 @@ def _restore(searched: Settings, trial: Trial, anew: Evaluation, bench: Bench, m
     )
     if not same or artifact.is_whole(folder):
         return False
-    artifact.write(folder, model, trial.recipe, _card(searched, trial, bench, model, recorded), bench.task.files)
+    card = measured_there(study, _card(searched, trial, bench, model, recorded))
+    artifact.write(folder, model, trial.recipe, card, bench.task.files)
     return True
 
 

@@ -22,26 +22,22 @@ MASKED = "***"
 
 
 def as_searched(settings: Settings, study: Study) -> Settings:
-    """Those of the study's last session, apart from what is typed now: where it is, the trial, the registry, the
-    address. A task that was given from Python may be typed too.
+    """Those of the study's last session, apart from what is typed now: where it is, the trial, the registered model,
+    the address. A task that was given from Python may be typed too.
     """
     saved = dict(study.user_attrs[CONFIGURATION])
     if saved["task"].get("factory", "") is None:
         saved["task"] = settings.raw["task"]
+    named = settings.raw["registry"]["model"] or saved.get("registry", {}).get("model")
+    saved["registry"] = {"model": named}
+    saved |= {"study": settings.study, "outputs": str(settings.outputs), "trial": settings.trial}
     found = parse_settings({**compose_config([]), **saved})
     uri = settings.tracking_uri or found.tracking_uri
     if uri and MASKED in uri:
         raise ConfigError(
             f"tracking.uri={uri} was saved without its password: type tracking.uri=http://USER:PASSWORD@…"
         )
-    return replace(
-        found,
-        study=settings.study,
-        outputs=settings.outputs,
-        trial=settings.trial,
-        model=found.task if settings.raw["registry"]["model"] is None else settings.model,
-        tracking_uri=uri,
-    )
+    return replace(found, tracking_uri=uri)
 
 
 def outcome_of(searched: Settings, study: Study) -> Outcome:

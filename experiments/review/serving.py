@@ -25,6 +25,7 @@ import numpy as np
 from autoopt.champion.served import FILE, answers
 from autoopt.champion.serving import CONTENT, as_typed
 from autoopt.commands.bench import load_task
+from autoopt.commands.reading import READERS
 from autoopt.config import load_settings
 from autoopt.measurements.quality import predict
 from autoopt.runtimes import RUNTIMES
@@ -55,8 +56,10 @@ def main(folder: Path, words: list[str]) -> None:
     file.write_text(json.dumps({**known, settings.task: result}, indent=1) + "\n")
 
 
-def autoopt(*words: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "autoopt", *words]
+def autoopt(verb: str, *words: str) -> dict[str, Any]:
+    known = READERS.get(verb)  # all but a search take a few keys
+    mine = [w for w in words if known is None or w.startswith("-") or w.partition("=")[0].partition(".")[0] in known]
+    command = [sys.executable, "-m", "autoopt", verb, *mine]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -96,7 +99,7 @@ def served_by(registry: Registry) -> dict[str, Any]:
 def asked(task: Task, champion: Path, about: dict[str, Any]) -> dict[str, Any]:
     """How many answers over HTTP are errors, or other than the artifact's own."""
     session = RUNTIMES[about["runtime"]](champion / "model.onnx", about["threads"])
-    expected = answers(predict(session, task.validation.inputs.numpy()), about["labels"])
+    expected = answers(predict(session, task.validation.inputs.numpy()), about)
     rng = np.random.default_rng(0)
     rows = [rng.integers(len(task.validation), size=rng.integers(1, MOST_ROWS + 1)) for _ in range(REQUESTS)]
 

@@ -124,8 +124,49 @@ def test_others_in_the_batch_change_no_answer(digits: Task, tmp_path: Path) -> N
     outputs = RUNTIMES["onnxruntime"](source, 1)(digits.validation.inputs[:40].numpy())
     model = served.Served(content)
     together = model.predict(images)
-    assert not served.answers(outputs, digits.class_names).equals(together), "a batch is another model"
+    assert not served.answers(outputs, model.about).equals(together), "a batch is another model"
     assert pd.concat([model.predict(images[i : i + 1]) for i in range(40)], ignore_index=True).equals(together)
+
+
+def test_nothing_is_answered_with_nothing(digits: Task, sentences: Task, tmp_path: Path) -> None:
+    task = TASKS_OF_ONES_OWN["numbers"]()
+    numbers = served.Served(content_of(task, exported(task, task.build_teacher(), tmp_path / "n"), tmp_path / "n"))
+    assert numbers.predict(np.zeros((0, 2), "float32")).shape == (0, 1)
+    for task, student in ((digits, "mlp"), (sentences, "bag")):
+        place = tmp_path / student
+        model = served.Served(content_of(task, untrained(task, student, place), place))
+        assert list(model.predict([]).columns) == ["label", "class", "probability"]
+        assert len(model.predict([])) == 0
+    assert len(served.Served(tmp_path / "mlp" / "champion").predict(np.zeros((0, 1, 8, 8), "float32"))) == 0
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e300])
+def test_what_is_no_number_is_refused_with_its_place(wrong: float, digits: Task, tmp_path: Path) -> None:
+    model = served.Served(content_of(digits, untrained(digits, "mlp", tmp_path), tmp_path))
+    images = as_typed(digits, np.arange(15)).astype("float64")
+    images[1, 0, 3, 3] = wrong
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="input has NaN or infinity in row 1: finite"):
+        model.predict(images)
+    images[2:] = wrong
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="in row 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 4 more"):
+        model.predict(images)
+
+
+def test_what_the_outputs_are_is_decided_once(digits: Task, tmp_path: Path) -> None:
+    """Logits of one row may look like probabilities."""
+    source = untrained(digits, "mlp", tmp_path)
+    logits = np.array([[0.2, 0.8], [0.2, 0.81]])
+    about = json.loads((content_of(digits, source, tmp_path) / served.FILE).read_text())
+    assert about["probabilities"] is False
+    found = served.answers(logits, {**about, "labels": ["a", "b"]})["probability"]
+    assert np.allclose(found, 1 / (1 + np.exp([-0.6, -0.61])))
+    torch.manual_seed(0)
+    shares = exported(digits, nn.Sequential(build_student("mlp", digits), nn.Softmax(1)), tmp_path / "shares")
+    content = content_of(digits, shares, tmp_path / "shares")
+    assert json.loads((content / served.FILE).read_text())["probabilities"] is True
+    images = as_typed(digits, np.arange(20))
+    outputs = predict(RUNTIMES["onnxruntime"](shares, 1), digits.validation.inputs[:20].numpy())
+    assert np.allclose(served.Served(content).predict(images)["probability"], outputs.max(1), atol=1e-7)
 
 
 def test_a_model_that_says_something_else_is_noticed(digits: Task, tmp_path: Path) -> None:
@@ -175,7 +216,7 @@ def test_openvino_answers_from_several_threads(digits: Task, tmp_path: Path) -> 
     content = content_of(digits, untrained(digits, "cnn", tmp_path), tmp_path, runtime="openvino")
     model, images = served.Served(content), as_typed(digits, np.arange(60))
     outputs = predict(RUNTIMES["openvino"](content / "model.onnx", 1), digits.validation.inputs[:60].numpy())
-    expected = served.answers(outputs, digits.class_names)
+    expected = served.answers(outputs, model.about)
     with ThreadPoolExecutor(4) as clients:
         found = list(clients.map(lambda i: model.predict(images[i : i + 1]), range(60)))
     assert pd.concat(found, ignore_index=True).equals(expected)

@@ -15,75 +15,23 @@ import mlflow
 import numpy as np
 import onnxruntime
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from autoopt.champion.exam import EXAM
 from autoopt.champion.serving import CONTENT, LOADER, pyfunc
 from autoopt.cli import main
+from autoopt.commands.origin import ORIGIN
 from autoopt.core.artifact import sha256, verify
+from autoopt.core.cpu import cpu_name
 from autoopt.core.inputs import Inputs
 from autoopt.runtimes import RUNTIMES
 from autoopt.search.study import load_study
 from autoopt.tasks import TASKS
 from autoopt.tracking.registry import Registry
 from autoopt.tracking.store import default_uri
-from tests.test_end_to_end import QUICK, run
+from tests.commands.shipping import files, others, pass_exam, promote, registry_of, rollback, told
 from tests.tracking.stores import client_of
-
-WIDE = ["kpis.accuracy.max_drop=0.9", "kpis.latency_p95_ms.max_ratio=50", "kpis.size_mb.max_ratio=0.4"]
-SPACE = ["space=quantize_only", "space.quantization=[int8_static,int8_dynamic]", "space.calibration=[minmax,entropy]"]
-STUDY = ["task=digits", "study=tiny", *SPACE, "budget.trials=3", "workers=0", "threads=1"]
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The outputs of a study of the teacher under some schemes; the tracker was off."""
-    cwd = tmp_path_factory.mktemp("searched")
-    run(cwd, "search", *STUDY, *QUICK, *WIDE, "teacher.epochs=1", "exam.rule=point", "tracking=none", "seed=1")
-    return cwd / "outputs"
-
-
-@pytest.fixture(scope="module")
-def promoted(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its champion is registered."""
-    outputs = tmp_path_factory.mktemp("promoted") / "outputs"
-    shutil.copytree(searched, outputs)
-    assert promote(outputs) == 0
-    return outputs
-
-
-def promote(outputs: Path, *words: str) -> int:
-    return main(["promote", "study=tiny", f"outputs={outputs}", *words])
-
-
-def rollback(outputs: Path) -> int:
-    return main(["rollback", "task=digits", f"outputs={outputs}"])
-
-
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))
-
-
-def registry_of(outputs: Path) -> Registry:
-    return Registry(client_of(outputs), default_uri(outputs), "digits")
-
-
-def files(outputs: Path, alias: str, into: Path) -> dict[str, str]:
-    """sha256 of each file that whoever serves the alias gets."""
-    found = registry_of(outputs)
-    saved = found.download(found.aliases()[alias], into)
-    return {str(path.relative_to(saved)): sha256(path) for path in sorted(saved.rglob("*")) if path.is_file()}
-
-
-def document(outputs: Path) -> dict[str, Any]:
-    return dict(json.loads((outputs / "tiny" / "champion" / "card.json").read_text()))
-
-
-def others(outputs: Path) -> list[int]:
-    """Feasible trials that are not the champion, which are kept."""
-    champion = document(outputs)["trial"]
-    kept = [int(path.name) for path in sorted((outputs / "tiny" / "trials").iterdir())]
-    size = {n: json.loads((outputs / "tiny" / "trials" / f"{n:04d}" / "card.json").read_text()) for n in kept}
-    return [n for n in kept if n not in (0, champion) and size[n]["measurements"]["size_mb"]["ratio"] < 0.4]
 
 
 def test_the_champion_is_served_by_its_alias_and_says_what_its_file_says(
@@ -124,13 +72,6 @@ def test_versions_say_where_they_come_from(promoted: Path) -> None:
     assert version.description.startswith(f"Trial {version.tags['autoopt.trial']} of study tiny (teacher · int8")
     card = (promoted / "tiny" / "champion" / "MODEL_CARD.md").read_text()
     assert version.description in card
-
-
-def pass_exam(outputs: Path, trial: int, **changes: Any) -> None:
-    """As the champion has, which takes seconds."""
-    study = load_study(outputs / "tiny", "tiny")
-    exam = study.user_attrs[f"{EXAM}{document(outputs)['trial']}"]
-    study.set_user_attr(f"{EXAM}{trial}", {**exam, **changes})
 
 
 def test_rollback_hands_out_the_same_bytes_as_before_and_twice_is_where_one_was(
@@ -195,9 +136,74 @@ def test_what_fails_its_exam_or_breaks_a_bound_is_refused_unless_it_is_forced(
     content = found.download(version.version, tmp_path / "forced") / "data" / CONTENT
     assert "Reason given: the demo is at nine" in (content / "MODEL_CARD.md").read_text()
     assert verify(content)["forced"] == forced
-    assert promote(promoted, f"trial={other}", "--force=another reason") == 0
-    assert told(capsys) | {"forced": None} == {**told_before, "changed": False, "forced": None}
+    for why in ("another reason: http://me:secret@host", "another reason: http://me:secret@host"):
+        assert promote(promoted, f"trial={other}", f"--force={why}") == 0
+    again = told(capsys)
+    assert again["forced"]["why"] == "another reason: http://me:***@host"
+    assert again == {**told_before, "changed": False, "forced": again["forced"]}
     assert rollback(promoted) == 0
+    assert promote(promoted, f"trial={other}", "--force=another reason: http://me:secret@host") == 0
+    version = found.version(version.version)
+    reasons = ["the demo is at nine", *2 * ["another reason: http://me:***@host"]]
+    assert [each["why"] for each in json.loads(version.tags["autoopt.forced_history"])] == reasons
+    assert json.loads(version.tags["autoopt.forced_history"])[0] == forced
+    assert version.tags["autoopt.forced_why"] == reasons[-1]
+    assert version.description.endswith(f"Promoted by force: {reasons[-1]}")
+    before = found.aliases()
+    pass_exam(promoted, other, passed=True, broken=[])
+    assert promote(promoted, f"trial={other}") == 0
+    after = found.aliases()
+    assert after["champion"] != before["champion"]
+    assert after["previous"] == before["previous"], "the same model under another version is nothing to go back to"
+
+
+def test_an_answer_that_is_lost_says_nothing_of_a_version(
+    promoted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset(self: Registry, number: str, into: Path) -> Path:
+        raise ConnectionError("reset")
+
+    before, count = registry_of(promoted).aliases(), len(client_of(promoted).search_model_versions("name = 'digits'"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "download", reset)
+        assert promote(promoted) == 1
+    assert "MLflow did not take the model (reset…), and what it serves is as it was" in capsys.readouterr().err
+    assert registry_of(promoted).aliases() == before
+    assert len(client_of(promoted).search_model_versions("name = 'digits'")) == count
+
+
+def test_once_the_champion_has_moved_it_is_told_so(
+    promoted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, before = MlflowClient.delete_registered_model_tag, registry_of(promoted).aliases()
+
+    def lost(self: MlflowClient, *args: str) -> None:
+        real(self, *args)
+        raise MlflowException("the answer was lost")
+
+    assert before["champion"] != "2"
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "delete_registered_model_tag", lost)
+        assert promote(promoted) == 0
+    assert "the aliases have moved: they were read again" in capsys.readouterr().out
+    assert registry_of(promoted).aliases() == {**before, "champion": "2", "previous": before["champion"]}
+
+
+def test_a_name_that_serves_another_use_is_taken_by_nobody_by_accident(
+    promoted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = registry_of(promoted)
+    before, client = found.aliases(), client_of(promoted)
+    kept = found.version(before["champion"]).tags
+    words = {"autoopt.data": "other data", "autoopt.interface": "other inputs or classes"}
+    for tag in words:
+        client.set_model_version_tag("digits", before["champion"], tag, "another")
+        assert promote(promoted, f"trial={others(promoted)[0]}") == 2
+        err = capsys.readouterr().err
+        assert f"(version {before['champion']}, of study tiny) was made for {words[tag]}: type registry.model=" in err
+        assert found.aliases() == before
+        assert promote(promoted, "registry.model=digits") == 0
+        client.set_model_version_tag("digits", before["champion"], tag, kept[tag])
 
 
 @pytest.mark.slow
@@ -260,21 +266,10 @@ def wait_for(address: str, server: "subprocess.Popen[bytes]") -> None:
     raise TimeoutError(address)
 
 
-def test_a_champion_that_was_tampered_with_is_refused(searched: Path, tmp_path: Path, capsys: Any) -> None:
-    outputs = tmp_path / "outputs"
-    shutil.copytree(searched, outputs)
-    (outputs / "tiny" / "champion" / "model.onnx").write_bytes(b"other weights")
-    assert promote(outputs) == 1
-    assert (
-        "champion/model.onnx is missing or changed since it was written: it is not promoted" in capsys.readouterr().err
-    )
-    assert not (outputs / "mlflow.db").exists()
-
-
 def test_a_registered_model_that_answers_otherwise_is_not_promoted(
     promoted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoopt.commands.promote.says_the_same", lambda saved, content, task: False)
+    monkeypatch.setattr("autoopt.commands.versions.says_the_same", lambda saved, content, task: False)
     before = registry_of(promoted).aliases()
     assert promote(promoted, "registry.model=digits") == 1
     assert "does not answer as" in capsys.readouterr().err
@@ -312,6 +307,8 @@ def test_a_trial_is_made_again_from_its_recipe_and_takes_the_place_of_what_was_r
     folder = promoted / "tiny" / "trials" / f"{number:04d}"
     before = sha256(folder / "model.onnx")
     shutil.rmtree(folder)
+    study = load_study(promoted / "tiny", "tiny")
+    study.set_user_attr(ORIGIN, {**study.user_attrs[ORIGIN], "cpu": "Another CPU, 4 cores, 1 to serve"})
     assert promote(promoted, f"trial={number}") == 2
     assert f"type autoopt reproduce study=tiny trial={number}, which makes it again" in capsys.readouterr().err
     main(["reproduce", "study=tiny", f"trial={number}", f"outputs={promoted}"])  # latency may differ beside other tests
@@ -321,5 +318,9 @@ def test_a_trial_is_made_again_from_its_recipe_and_takes_the_place_of_what_was_r
     assert checks["drop of accuracy"]["holds"]
     assert checks["drop of accuracy"]["recorded"] == checks["drop of accuracy"]["anew"]
     assert document["restored"] is True
+    assert checks["latency_p95_ms, ratio"]["holds"] is None
+    assert checks["latency_p95_ms, ratio"]["allowed"] == "measured on another CPU, Another CPU"
+    assert verify(folder)["measured_on"]["cpu"] == "Another CPU"
+    assert verify(Path(document["path"]))["measured_on"]["cpu"] == cpu_name()
     assert sha256(folder / "model.onnx") == before == sha256(Path(document["path"]) / "model.onnx")
     assert np.isfinite(verify(folder)["measurements"]["accuracy"]["value"])
