@@ -98,6 +98,8 @@ def _tell(searched: Settings, chosen: Candidate, uri: str, now: Mapping[str, str
     print(f"{is_now} now: {headline(chosen.card)}" if moved else f"{is_now} already: nothing has changed")
     numbers = ", ".join(f"{alias} {version}" for alias, version in sorted(now.items()))
     print(f"versions of {name}: {numbers}; registry: {masked(uri)}")
+    if moved:
+        print("servers that run keep the version that they have loaded: start them again")
     print(f"serve: {of_registry(uri)} mlflow models serve -m models:/{name}@champion --env-manager local")
     document = {"model": name, "registry": masked(uri), "study": searched.study, "trial": chosen.trial.number}
     print(json.dumps({**document, "aliases": now, "changed": moved, "forced": forced}), flush=True)

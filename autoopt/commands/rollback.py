@@ -55,7 +55,7 @@ def rollback(settings: Settings) -> int:
 
 def _back(registry: "Registry", before: dict[str, str]) -> dict[str, str]:
     """Where the aliases go. Raises ConfigError, ArtifactError."""
-    from autoopt.tracking.registry import CHAMPION, PREVIOUS
+    from autoopt.tracking.registry import BACKUP, CHAMPION, PREVIOUS
 
     name, champion = registry.name, before.get(CHAMPION)
     if champion is None:
@@ -67,7 +67,9 @@ def _back(registry: "Registry", before: dict[str, str]) -> dict[str, str]:
     if target in (None, champion):
         raise ConfigError(f"version {champion} of {name} is all there is: nothing to roll back to")
     _check(registry, str(target))
-    return {CHAMPION: str(target), PREVIOUS: champion}
+    to = {CHAMPION: str(target), PREVIOUS: champion}
+    baseline = registry.baseline_of(str(target))  # the backup is of the study that is served
+    return to if baseline in (None, before.get(BACKUP)) else {**to, BACKUP: str(baseline)}
 
 
 def _source(before: dict[str, str]) -> str:
@@ -87,6 +89,7 @@ def _tell(registry: "Registry", before: dict[str, str], now: dict[str, str]) -> 
     why = "" if source == PREVIOUS else ", the backup: there was no previous one"
     print(f"models:/{name}@champion is version {now[CHAMPION]} again{why}: {description or 'not described'}")
     print(f"version {now[PREVIOUS]} is the previous one now: the same command goes back to it")
+    print("servers that run keep the version that they have loaded: start them again")
     print(json.dumps({"model": name, "registry": masked(registry.uri), "from": source, "aliases": now}), flush=True)
 
 

@@ -76,6 +76,13 @@ class Registry:
         same = [version for version in found if all(version.tags.get(key) == tags[key] for key in NAMING)]
         return max(same, key=lambda version: int(version.version), default=None)
 
+    def baseline_of(self, number: str) -> str | None:
+        """The version of the baseline of the study that this one is of; None where there is none."""
+        study = self.version(number).tags.get(STUDY)
+        found = self.client.search_model_versions(f"name = '{self.name}'", max_results=1000)
+        same = [v for v in found if study and v.tags.get(STUDY) == study and v.tags.get(TRIAL) == "0"]
+        return max((str(v.version) for v in same), key=int, default=None)
+
     def version(self, number: str) -> ModelVersion:
         return self.client.get_model_version(self.name, number)
 

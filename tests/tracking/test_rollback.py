@@ -14,7 +14,7 @@ from autoopt.cli import main
 from autoopt.commands.aliases import of_registry
 from autoopt.core import artifact
 from autoopt.core.recipe import BASELINE
-from autoopt.tracking.registry import MOVING, open_registry
+from autoopt.tracking.registry import MOVING, STUDY, open_registry
 from autoopt.tracking.store import default_uri
 from tests.tracking.test_registry import BEFORE, Kill, tags
 
@@ -144,3 +144,21 @@ def test_an_mlflow_that_is_down_moves_nothing(shipped: Path, capsys: pytest.Capt
 
 def test_an_address_with_a_space_is_one_word_of_the_shell() -> None:
     assert of_registry("sqlite:////my outputs/mlflow.db") == "MLFLOW_TRACKING_URI='sqlite:////my outputs/mlflow.db'"
+
+
+def test_the_backup_is_of_the_study_that_is_served(shipped: Path) -> None:
+    """Another study has taken over, and its baseline is the backup: both go back."""
+
+    def save(target: Path, model: Model) -> None:
+        target.mkdir()
+        model.save(target / "MLmodel")
+        artifact.write(target / "data" / CONTENT, shipped / "weights", BASELINE, {"trial": 0})
+
+    with open_registry(default_uri(shipped), "toy", shipped) as registry:
+        for trial in (0, 7):
+            registry.add("toy", shipped, {**tags(trial), STUDY: "another"}, f"trial {trial}", None, save)
+        registry.move({"backup": "4", "previous": BEFORE["champion"], "champion": "5"}, registry.aliases())
+    assert rollback(shipped) == 0
+    assert aliases(shipped)[0] == {"backup": "1", "previous": "5", "champion": BEFORE["champion"]}
+    assert rollback(shipped) == 0
+    assert aliases(shipped)[0] == {"backup": "4", "previous": BEFORE["champion"], "champion": "5"}
