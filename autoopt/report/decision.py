@@ -9,19 +9,21 @@ MOST = 2
 
 
 def decision(outcome: Outcome) -> str:
-    """By how much it leads, and who of the front is no worse as far as the 95% intervals tell, and better in something;
-    '' where there is no champion.
+    """By how much it leads those behind it, and who of the front is no worse as far as the 95% intervals tell, and
+    better in something; '' where there is no champion.
     """
     best = outcome.champion
     if best is None:
         return ""
     goal = " and ".join(kpi.name for kpi in outcome.kpis if kpi.objective)
     led = f"kpi_score {best.score(outcome.kpis):.3f}, the mean gain in {goal}"
-    others = [trial for trial in outcome.standing.front if trial is not best]
-    if not others:
+    if len(outcome.standing.front) == 1:
         return f"Why: {led}; it is alone on the front."
-    second = max(others, key=lambda trial: trial.score(outcome.kpis))
-    told = [f"Why: {led}; next is trial {second.number} with {second.score(outcome.kpis):.3f}."]
+    behind = [t for t in outcome.standing.front if t is not best and t.score(outcome.kpis) <= best.score(outcome.kpis)]
+    second = max(behind, key=lambda trial: trial.score(outcome.kpis), default=None)
+    told = [
+        f"Why: {led}" + (f"; next is trial {second.number} with {second.score(outcome.kpis):.3f}." if second else ".")
+    ]
     for rival in rivals(outcome)[:MOST]:
         better = ", ".join(_better(outcome, rival, best))
         told.append(f"No worse by the intervals, and better in {better}: {_brief(outcome, rival)}.")
