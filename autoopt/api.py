@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from autoopt.champion.package import CHAMPION
 from autoopt.commands.bench import judged
 from autoopt.commands.search import run
 from autoopt.compose import compose_config
 from autoopt.config import parse_settings
-from autoopt.core.artifact import MODEL, RECIPE, verify
+from autoopt.core.artifact import CHAMPION, MODEL, RECIPE, verify
 from autoopt.core.errors import ArtifactError, ConfigError
 from autoopt.core.recipe import Recipe
 from autoopt.search.record import read_trials

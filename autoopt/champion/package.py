@@ -25,7 +25,7 @@ from autoopt.runtimes import Session
 from autoopt.search.study import FINGERPRINT, IDENTITY
 from autoopt.tasks import Task
 
-CHAMPION, ROWS = "champion", 2000  # inputs are sent to another process: so many are enough to time calls
+ROWS = 2000  # inputs are sent to another process: so many are enough to time calls
 log = logging.getLogger(__name__)
 
 
@@ -63,9 +63,9 @@ def write_champion(folder: Path, study: Study, front: Sequence[Trial], task: Tas
     """
     best = best_passed(_whole(folder, front), taken_exams(study))
     if best is None:
-        shutil.rmtree(folder / CHAMPION, ignore_errors=True)
+        shutil.rmtree(folder / artifact.CHAMPION, ignore_errors=True)
         return None
-    return _write(folder / CHAMPION, artifact.trial_folder(folder, best.number), best, study, task)
+    return _write(folder / artifact.CHAMPION, artifact.trial_folder(folder, best.number), best, study, task)
 
 
 def shipped_card(source: Path, trial: Trial, study: Study) -> dict[str, Any]:

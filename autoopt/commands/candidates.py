@@ -11,10 +11,11 @@ from optuna import Study
 
 from autoopt.champion.card import make_card
 from autoopt.champion.exam import taken_exams
-from autoopt.champion.package import CHAMPION, crown, examine, shipped_card, write_champion
+from autoopt.champion.package import crown, examine, shipped_card, write_champion
 from autoopt.commands.searched import bench_of, ended_trial, outcome_of
 from autoopt.config import Settings
 from autoopt.core import artifact
+from autoopt.core.artifact import CHAMPION
 from autoopt.core.errors import ArtifactError, ConfigError, one_line
 from autoopt.core.passwords import masked
 from autoopt.core.recipe import BASELINE

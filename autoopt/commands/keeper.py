@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.champion.card import make_card
-from autoopt.champion.package import CHAMPION
 from autoopt.commands.acts import work_folder
 from autoopt.config import Settings
 from autoopt.core import artifact
+from autoopt.core.artifact import CHAMPION
 from autoopt.core.disk import GB, MB, free_bytes, size_bytes
 from autoopt.core.recipe import Recipe
 from autoopt.core.standing import Standing

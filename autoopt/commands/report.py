@@ -1,9 +1,8 @@
 """autoopt report: the study as it stands, also while it is searched."""
 
-from autoopt.champion.package import CHAMPION
 from autoopt.commands.conclude import read_as_searched, tell, write_report
 from autoopt.config import Settings
-from autoopt.core.artifact import is_whole
+from autoopt.core.artifact import CHAMPION, is_whole
 from autoopt.search.study import load_study
 
 

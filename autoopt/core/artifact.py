@@ -13,6 +13,8 @@ from autoopt.core.errors import ArtifactError
 from autoopt.core.recipe import Recipe
 
 MODEL, RECIPE, CARD, MANIFEST = "model.onnx", "recipe.yaml", "card.json", "manifest.json"
+CHAMPION = "champion"
+"""The folder of a study's champion."""
 
 
 def write(

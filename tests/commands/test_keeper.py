@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from autoopt.champion.package import CHAMPION
 from autoopt.commands import keeper as keeper_module
 from autoopt.commands.acts import work_folder
 from autoopt.commands.keeper import Keeper
 from autoopt.core import artifact
+from autoopt.core.artifact import CHAMPION
 from autoopt.core.kpi import Measurement
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.standing import standing

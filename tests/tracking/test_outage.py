@@ -83,6 +83,7 @@ def write(outputs: Path, identity: str, trials: list[Trial]) -> None:
             view = None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("landed", [False, True])
 def test_a_failure_at_any_call_leaves_each_trial_once_and_whole(
     landed: bool, shared: Path, trials: list[Trial], untroubled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
