@@ -127,7 +127,7 @@ def test_two_people_share_an_experiment_and_touch_nothing_of_each_other(team: Te
 def test_the_note_says_who_won_and_leads_to_that_trial(team: Team, page: Page) -> None:
     best = team.now.front[0]
     opened(page, team, "bob")
-    page.get_by_text(f"Trial {best.number} is the champion").first.wait_for(timeout=PATIENCE_MS)
+    page.get_by_text(f"Trial {best.number} is in the lead").first.wait_for(timeout=PATIENCE_MS)
     page.get_by_text("autoopt promote study=bobs").first.wait_for(timeout=PATIENCE_MS)
     picture = page.locator("img[src*='front.png']")
     picture.wait_for(timeout=PATIENCE_MS)
