@@ -1,10 +1,8 @@
 """autoopt promote: a study's champion, or one of its trials, becomes what models:/NAME@champion is."""
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from optuna import Study
@@ -19,7 +17,7 @@ from autoopt.commands.versions import Shipment, check_same_use, recorded, regist
 from autoopt.config import Settings
 from autoopt.core.errors import AutooptError, one_line
 from autoopt.core.passwords import masked
-from autoopt.report.shell import DEFAULT_OUTPUTS
+from autoopt.report import shell
 from autoopt.search.study import load_study, lock_study
 from autoopt.tracking.store import default_uri
 
@@ -69,14 +67,11 @@ def exams_told(searched: Settings, study: Study) -> Iterator[None]:
         yield
     finally:
         if new := sorted(taken_exams(study).keys() - known):
-            html = write_report(outcome_of(searched, study))[0]
+            outcome = outcome_of(searched, study)
+            html = write_report(outcome)[0]
             print(f"the final exam of trial {', '.join(map(str, new))} is in {html}")
             if searched.tracker != "none":
-                outputs = (
-                    [] if searched.outputs == Path(DEFAULT_OUTPUTS).absolute() else [f"outputs={searched.outputs}"]
-                )
-                words = ["autoopt", "sync", f"study={searched.study}", *outputs]
-                print(f"MLflow has it after: {shlex.join(words)}")
+                print(f"MLflow has it after: {shell.sync(outcome)}")
 
 
 def _aliases(ship: Shipment, before: Mapping[str, str], chosen: Candidate, backup: Candidate) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from autoopt.core.errors import ConfigError
 from autoopt.core.passwords import masked_values
 
 CONFIG = "config.yaml"
@@ -42,3 +43,13 @@ def read_saved(folder: Path) -> dict[str, Any] | None:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tracking_address(typed: str | None, saved: str | None) -> str | None:
+    """The command line's, else where the search wrote. Raises ConfigError where that was saved without its password."""
+    uri = typed or saved
+    if uri and "***" in uri:
+        raise ConfigError(
+            f"tracking.uri={uri} was saved without its password: type tracking.uri=http://USER:PASSWORD@…"
+        )
+    return uri

@@ -6,6 +6,7 @@ from optuna import Study
 
 from autoopt.commands.bench import check, load_task, make_bench
 from autoopt.commands.conclude import read_outcome
+from autoopt.commands.saved import tracking_address
 from autoopt.compose import compose_config
 from autoopt.config import Settings, parse_settings
 from autoopt.core.errors import ConfigError
@@ -17,8 +18,6 @@ from autoopt.search.study import CONFIGURATION, FINGERPRINT
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint
-
-MASKED = "***"
 
 
 def as_searched(settings: Settings, study: Study) -> Settings:
@@ -32,12 +31,7 @@ def as_searched(settings: Settings, study: Study) -> Settings:
     saved["registry"] = {"model": named}
     saved |= {"study": settings.study, "outputs": str(settings.outputs), "trial": settings.trial}
     found = parse_settings({**compose_config([]), **saved})
-    uri = settings.tracking_uri or found.tracking_uri
-    if uri and MASKED in uri:
-        raise ConfigError(
-            f"tracking.uri={uri} was saved without its password: type tracking.uri=http://USER:PASSWORD@…"
-        )
-    return replace(found, tracking_uri=uri)
+    return replace(found, tracking_uri=tracking_address(settings.tracking_uri, found.tracking_uri))
 
 
 def outcome_of(searched: Settings, study: Study) -> Outcome:

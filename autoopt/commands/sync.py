@@ -1,7 +1,7 @@
 """autoopt sync: what MLflow lacks of a study is written, and nothing twice."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,6 +10,7 @@ from filelock import Timeout
 
 from autoopt.commands.conclude import read_as_searched, write_report
 from autoopt.commands.origin import command_of
+from autoopt.commands.saved import tracking_address
 from autoopt.commands.tracking import last_word, target_of
 from autoopt.config import Settings
 from autoopt.core.errors import AutooptError, ConfigError, one_line
@@ -17,8 +18,6 @@ from autoopt.core.passwords import masked
 from autoopt.core.standing import Standing
 from autoopt.search.study import load_study
 from autoopt.tracking.target import LastWord, Target, writer_lock
-
-MASKED = "***"
 
 
 def sync(settings: Settings, *, rebuild: bool = False) -> int:
@@ -28,7 +27,10 @@ def sync(settings: Settings, *, rebuild: bool = False) -> int:
     study = load_study(settings.folder, settings.study)
     outcome, saved = read_as_searched(settings, study)
     searched = replace(
-        settings, task=saved["task"]["name"], kpis=outcome.kpis, tracking_uri=_address(settings, saved["tracking"])
+        settings,
+        task=saved["task"]["name"],
+        kpis=outcome.kpis,
+        tracking_uri=tracking_address(settings.tracking_uri, saved["tracking"].get("uri")),
     )
     with _only_writer(settings):
         word = last_word(outcome, write_report(outcome), command_of(study))
@@ -64,16 +66,6 @@ def _tell(study: str, view: Any, now: Standing, *, complete: bool) -> None:
         print(f"review: {view.how_to_look}")
     counts = {"trials": len(now.trials), "written": written, "removed": removed}
     print(json.dumps({"study": study, **counts, "complete": complete}), flush=True)
-
-
-def _address(settings: Settings, saved: Mapping[str, Any]) -> str | None:
-    """The command line's, else where the search wrote. Raises ConfigError where that was saved without its password."""
-    uri = settings.tracking_uri or saved.get("uri")
-    if uri and MASKED in uri:
-        raise ConfigError(
-            f"tracking.uri={uri} was saved without its password: type tracking.uri=http://USER:PASSWORD@…"
-        )
-    return uri
 
 
 @contextmanager

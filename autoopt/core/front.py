@@ -21,6 +21,13 @@ def pareto(points: Sequence[Losses]) -> list[int]:
     return sorted(kept)
 
 
+def joined(front: Sequence[Losses], point: Losses) -> list[Losses] | None:
+    """The front with a point that comes later, without those that it beats; None where it is not on it."""
+    if any(dominates(other, point) or other == point for other in front):
+        return None
+    return [other for other in front if not dominates(point, other)] + [point]
+
+
 def hypervolume(points: Sequence[Losses], reference: Losses) -> float:
     """Volume between the points and the reference corner, in units of the reference's magnitude along each axis.
 

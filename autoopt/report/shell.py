@@ -17,6 +17,10 @@ def promote(outcome: Outcome) -> str:
     return _command(outcome, "promote")
 
 
+def sync(outcome: Outcome) -> str:
+    return _command(outcome, "sync")
+
+
 def rebuild(outcome: Outcome) -> str:
     return _command(outcome, "report")
 

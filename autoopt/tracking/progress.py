@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from mlflow.entities import Metric
 
-from autoopt.core.front import Losses, dominates
+from autoopt.core.front import Losses, joined
 from autoopt.core.kpi import Kpi
 from autoopt.core.standing import losses, volume
 from autoopt.core.trial import COMPLETE, Trial
@@ -25,10 +25,8 @@ def progress(trials: Sequence[Trial], kpis: tuple[Kpi, ...], written: Collection
             first = trial if first is None or moved else first
             if trial.is_feasible(kpis):
                 feasible += trial.number > 0  # the baseline is no candidate, but may be on the front
-                point = losses(trial, kpis)
-                if not any(dominates(other, point) or other == point for other in front):
-                    front = [other for other in front if not dominates(point, other)] + [point]
-                    moved = True
+                grown = joined(front, losses(trial, kpis))
+                front, moved = (front, moved) if grown is None else (grown, True)
             hypervolume = volume(first, front, kpis) if moved else hypervolume
         if step not in written:
             ended = span_ms(trial)[1]
