@@ -60,6 +60,8 @@ class Study:
 
     name: str
     folder: Path
+    storage: str | None = None
+    """The database of its record; None: a file in the folder."""
 
     @property
     def champion(self) -> Champion | None:
@@ -72,7 +74,7 @@ class Study:
         import pandas as pd  # a second to import
 
         rows = []
-        for trial in read_trials(load_study(self.folder, self.name)):
+        for trial in read_trials(load_study(self.folder, self.name, self.storage)):
             row: dict[str, Any] = {"trial": trial.number, "state": trial.state, "reason": trial.reason}
             row |= {"sibling_of": trial.sibling_of, **trial.recipe.to_dict()}
             row |= {name: m.value for name, m in trial.measurements.items()}
@@ -106,4 +108,4 @@ def optimize(
         raw["kpis"] = {name: dict(spec) for name, spec in kpis.items()}
     settings = parse_settings(raw)
     run(settings, judged(settings, from_user(task)))
-    return Study(settings.study, settings.folder)
+    return Study(settings.study, settings.folder, settings.storage)

@@ -27,6 +27,7 @@ usage: autoopt [VERB] [KEY=VALUE ...] [--debug]
 
 verbs:
   search     search, score, log and export (the default verb); the same command again resumes
+  worker     join a search that goes on, from this machine: study=NAME storage=URI as the search has them
   report     the study as it stands: table, report.html and one JSON document; also while it is searched
   compare    studies side by side: table, page and one JSON document; study=A,B
   sync       write what MLflow lacks of a study after an outage, nothing twice; --rebuild removes its runs first
@@ -52,6 +53,7 @@ keys, each with what it is now (all of them: autoopt --cfg):
   tracking=mlflow          mlflow or none                    tracking.uri=http://HOST:PORT
   runtime=onnxruntime      or openvino                       'runtime=[onnxruntime,openvino]' searches both
   runtime.threads=1        threads that serve one call
+  storage=URI              the study in PostgreSQL, for several machines: postgresql+psycopg://USER@HOST/DATABASE
   workers=1                processes that run trials         limits.trial_minutes=60 limits.trial_gb=8 limits.disk_gb=50
   trial=N  registry.model=NAME                               of promote and reproduce; the registered model's name
   study=NAME  seed=0  outputs=DIR  threads=N  experiment=PRESET
@@ -73,7 +75,7 @@ options:
   --help       print this and exit
 """
 
-VERBS = ("search", "report", "compare", "sync", "promote", "rollback", "reproduce", "doctor")
+VERBS = ("search", "worker", "report", "compare", "sync", "promote", "rollback", "reproduce", "doctor")
 FLAGS = ("--help", "-h", "--version", "--cfg", "--debug", "--rebuild", FORCE)
 OF_A_TRIAL = ("promote", "reproduce")
 
@@ -159,14 +161,17 @@ def _reason(flags: Sequence[str], verb: str) -> str | None:
 def _run(verb: str, overrides: Sequence[str], asked: Asked) -> int:
     # Read by OpenMP when torch is imported. Its default, spinning, costs 17x where two processes share the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from autoopt.commands.reading import READERS, check_keys, split_studies
+    from autoopt.commands.reading import READERS, check_keys, split_local, split_studies
     from autoopt.compose import compose_config
 
     studies: list[str] = []
+    local: list[str] = []
     if verb in READERS:
         check_keys(verb, overrides)
     if verb == "compare":
         overrides, studies = split_studies(overrides)
+    if verb == "worker":
+        overrides, local = split_local(overrides)
     raw = compose_config(list(overrides))  # a mistyped key is answered before torch is imported
     from autoopt.commands.logs import quiet
     from autoopt.config import parse_settings
@@ -181,6 +186,7 @@ def _run(verb: str, overrides: Sequence[str], asked: Asked) -> int:
     more: dict[str, dict[str, Any]] = {
         "compare": {"names": studies},
         "sync": {"rebuild": asked.rebuild},
+        "worker": {"local": local},
         "promote": {"force": asked.force},
     }
     return run(settings, **more.get(verb, {}))

@@ -9,6 +9,7 @@ from autoopt.compose import compose_config, conf_dir
 from autoopt.config_sections import (
     read_budget,
     read_exam,
+    read_host,
     read_limits,
     read_measuring,
     read_model,
@@ -16,6 +17,7 @@ from autoopt.config_sections import (
     read_outputs,
     read_rules,
     read_sampler,
+    read_storage,
     read_task,
     read_teacher,
     read_uri,
@@ -62,6 +64,10 @@ class Settings:
     study: str
     seed: int
     outputs: Path
+    storage: str | None
+    """The study's database; None: a file in its folder."""
+    host: str
+    """What this machine is called in the record."""
     threads: int
     """For training, in all."""
     workers: int
@@ -123,6 +129,8 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         study=read_name(raw.get("study")),
         seed=whole("seed", raw.get("seed"), 0),
         outputs=read_outputs(raw.get("outputs")),
+        storage=read_storage(raw.get("storage")),
+        host=read_host(raw.get("host")),
         threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1, MOST_THREADS),
         workers=whole("workers", raw.get("workers"), 0, MOST_THREADS),
         limits=read_limits(_section(raw, "limits"), _section(raw, "retry")),
@@ -159,6 +167,8 @@ SECTIONS = (
     "study",
     "seed",
     "outputs",
+    "storage",
+    "host",
     "threads",
     "workers",
     "limits",

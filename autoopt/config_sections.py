@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import platform
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from autoopt.core.errors import ConfigError
 from autoopt.core.exam import RULES, ExamRules
 from autoopt.core.kpi import Kpi
 from autoopt.core.lookup import lookup, suggestion
+from autoopt.core.passwords import masked
 from autoopt.measurements import Options
 from autoopt.search.budget import Budget
 from autoopt.search.limits import Limits
@@ -24,6 +26,7 @@ from autoopt.training.schedules import SCHEDULES
 from autoopt.training.teacher import TeacherOptions
 
 RESERVED = ("cache", "mlartifacts", "mlflow.db")
+STORAGE = "AUTOOPT_STORAGE"
 MOST_CALLS, MOST_BATCH = 100_000, 65_536
 """Beyond, a night would pass over one measurement, or memory run out at its end."""
 
@@ -197,6 +200,29 @@ def read_model(name: Any, task: str) -> str:
             "digit, are allowed, or null for the task's name"
         )
     return name
+
+
+def read_storage(uri: Any) -> str | None:
+    """Of the study; where none is typed, that of AUTOOPT_STORAGE, so that passwords need not stand in commands."""
+    uri = os.environ.get(STORAGE) or None if uri is None else uri
+    if uri is None:
+        return None
+    found = re.match(r"postgres(?:ql)?(?:\+psycopg)?://(?=[^/]*\w)(.*/[^/?].*)", str(uri))
+    if not found:
+        hint = "of a study in a file leave it out" if str(uri).startswith("sqlite") else "only PostgreSQL is allowed"
+        raise ConfigError(
+            f"storage={masked(str(uri))}: {hint}, else type storage=postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE"
+        )
+    return f"postgresql+psycopg://{found[1]}"
+
+
+def read_host(name: Any) -> str:
+    """The machine's own name where none is typed."""
+    if name is None:
+        return platform.node()
+    if not re.fullmatch(r"[\w.-]+", str(name)):
+        raise ConfigError(f"host={name!r}: a name of letters, digits, '.', '_' and '-' is allowed")
+    return str(name)
 
 
 def read_outputs(outputs: Any) -> Path:

@@ -14,7 +14,7 @@ from autoopt.config import parse_settings
 from autoopt.core.errors import ConfigError
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import Recipe
-from autoopt.core.trial import Draft, Trial
+from autoopt.core.trial import CPU, HOST, Draft, Trial
 from autoopt.pipeline import Bench, make_up_siblings, run_trial
 from autoopt.search.jobs import Acts
 from autoopt.search.screening import Gate
@@ -22,8 +22,10 @@ from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint
 
 
-def make_acts(bench: Bench, work: Path) -> Acts:
-    return Acts(partial(_evaluate, bench, work), partial(_make_up, bench, work))
+def make_acts(bench: Bench, work: Path, host: str) -> Acts:
+    """`host`: what this machine is called."""
+    where = {HOST: host, CPU: bench.conditions["cpu"]}
+    return Acts(partial(_evaluate, bench, work), partial(_make_up, bench, work), where)
 
 
 def limited(acts: Acts, limit: Callable[[], AbstractContextManager[None]]) -> Acts:
@@ -43,7 +45,7 @@ def limited(acts: Acts, limit: Callable[[], AbstractContextManager[None]]) -> Ac
             siblings = acts.evaluate(draft, gate)
         return within(siblings)
 
-    return Acts(evaluate, lambda trial, recipes: within(acts.make_up(trial, recipes)))
+    return replace(acts, evaluate=evaluate, make_up=lambda trial, recipes: within(acts.make_up(trial, recipes)))
 
 
 def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any]) -> Acts:
@@ -64,7 +66,7 @@ def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any])
                 f"task {task.name} makes another teacher or other data in each process: fix its seed, or type workers=0"
             )
         bench = make_bench(settings, task, teacher, weights, machine)
-    return make_acts(bench, settings.folder / "work")
+    return make_acts(bench, settings.folder / "work", settings.host)
 
 
 def work_folder(work: Path, number: int) -> Path:

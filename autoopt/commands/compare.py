@@ -39,6 +39,6 @@ def compare(settings: Settings, names: Sequence[str]) -> int:
 
 
 def _read(settings: Settings) -> Studied:
-    study = load_study(settings.folder, settings.study)
+    study = load_study(settings.folder, settings.study, settings.storage)
     outcome, saved = read_as_searched(settings, study)
     return Studied(outcome, saved["task"]["name"], study.user_attrs.get(FINGERPRINT, {}))

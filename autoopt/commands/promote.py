@@ -18,7 +18,8 @@ from autoopt.config import Settings
 from autoopt.core.errors import AutooptError, one_line
 from autoopt.core.passwords import masked
 from autoopt.report import shell
-from autoopt.search.study import load_study, lock_study
+from autoopt.search.lock import lock_study
+from autoopt.search.study import load_study
 from autoopt.tracking.store import default_uri
 
 
@@ -27,8 +28,8 @@ def promote(settings: Settings, *, force: str | None = None) -> int:
     whatever its exam says. Raises ConfigError where it is refused, AutooptError where MLflow is in trouble, which says
     whether the aliases have moved.
     """
-    study = load_study(settings.folder, settings.study)
-    with lock_study(settings.folder, settings.study):
+    study = load_study(settings.folder, settings.study, settings.storage)
+    with lock_study(settings.folder, settings.study, settings.storage):
         searched = as_searched(settings, study)
         task = task_of(searched, study)
         with exams_told(searched, study):

@@ -6,18 +6,21 @@ from autoopt.core.errors import ConfigError
 from autoopt.core.lookup import suggestion
 
 READERS: Mapping[str, tuple[str, ...]] = {
-    "report": ("study", "outputs", "task", "seed"),
-    "compare": ("study", "outputs"),
-    "sync": ("study", "outputs", "task", "seed", "tracking"),
-    "promote": ("study", "trial", "outputs", "task", "seed", "registry", "tracking"),
+    "worker": ("study", "outputs", "storage", "host", "workers", "threads", "tracking", "limits", "task", "teacher"),
+    "report": ("study", "outputs", "storage", "task", "seed"),
+    "compare": ("study", "outputs", "storage"),
+    "sync": ("study", "outputs", "storage", "task", "seed", "tracking"),
+    "promote": ("study", "trial", "outputs", "storage", "task", "seed", "registry", "tracking"),
     "rollback": ("task", "outputs", "registry", "tracking"),
-    "reproduce": ("study", "trial", "outputs", "task", "seed"),
+    "reproduce": ("study", "trial", "outputs", "storage", "task", "seed"),
 }
 """Keys by verb; 'tracking' stands for all of its own. Task and seed give a study its name where none is typed."""
 
 
 def check_keys(verb: str, overrides: Sequence[str]) -> None:
     """Raises ConfigError at a key that the verb would read past: whoever types it expects it to do something."""
+    if verb == "worker":
+        _check_worker(overrides)
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if key.partition(".")[0] not in READERS[verb]:
@@ -26,6 +29,24 @@ def check_keys(verb: str, overrides: Sequence[str]) -> None:
             )
     if verb == "rollback" and not {override.partition("=")[0] for override in overrides} & {"task", "registry.model"}:
         raise ConfigError("rollback of which task? Type task=NAME, or registry.model=NAME as it was promoted")
+
+
+def _check_worker(overrides: Sequence[str]) -> None:
+    typed = {override.partition("=")[0] for override in overrides}
+    if "study" not in typed:
+        raise ConfigError("worker of which study? Type autoopt worker study=NAME storage=…, as the search has them")
+    for group in ("task", "teacher"):
+        if group in typed:
+            raise ConfigError(
+                f"worker, which takes the {group} of the study: of {group}=NAME only keys may differ here, such as "
+                f"{'task.path=FOLDER' if group == 'task' else 'teacher.checkpoint=FILE'}"
+            )
+
+
+def split_local(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Of a worker: keys of the study's task and teacher, which differ here, from all others."""
+    local = [override for override in overrides if override.startswith(("task.", "teacher."))]
+    return [override for override in overrides if override not in local], local
 
 
 def split_studies(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ def report(settings: Settings) -> int:
     KPIs and the number of finalists are those of the study's own configuration, whatever today's defaults are. The
     exam is shown where search took it.
     """
-    outcome, _ = read_as_searched(settings, load_study(settings.folder, settings.study))
+    outcome, _ = read_as_searched(settings, load_study(settings.folder, settings.study, settings.storage))
     write_report(outcome)
     champion = settings.folder / CHAMPION
     damaged = champion.is_dir() and not is_whole(champion)

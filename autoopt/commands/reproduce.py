@@ -24,7 +24,8 @@ from autoopt.measurements import FACTS, OF_QUALITY
 from autoopt.measurements.quality import predict
 from autoopt.pipeline import Bench, artifact_path, run_trial
 from autoopt.report.words import number, recipe_line
-from autoopt.search.study import load_study, lock_study
+from autoopt.search.lock import lock_study
+from autoopt.search.study import load_study
 from autoopt.training.loop import Hooks
 
 REPRODUCED = "reproduced"
@@ -52,8 +53,8 @@ def reproduce(settings: Settings) -> int:
     """
     if settings.trial is None:
         raise ConfigError(f"which trial? type trial=N (autoopt report study={settings.study} names them)")
-    study = load_study(settings.folder, settings.study)
-    with lock_study(settings.folder, settings.study):
+    study = load_study(settings.folder, settings.study, settings.storage)
+    with lock_study(settings.folder, settings.study, settings.storage):
         searched = as_searched(settings, study)
         trial = _complete(searched, study)
         bench = bench_of(searched, study, task_of(searched, study))

@@ -1,55 +1,41 @@
 """autoopt search: the main job. It proposes and records; workers evaluate."""
 
 import logging
-import shutil
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import optuna
 
 from autoopt.champion.package import crown
-from autoopt.commands.acts import limited, make_acts, start_worker
 from autoopt.commands.bench import check, check_given_teacher, load_task, make_bench, narrow
 from autoopt.commands.conclude import read_outcome, tell, write_report
-from autoopt.commands.first import first_recipes
-from autoopt.commands.keeper import Keeper
 from autoopt.commands.logs import log_to
 from autoopt.commands.origin import command_of, keep_origin
 from autoopt.commands.saved import CONFIG, read_saved, saved_text
+from autoopt.commands.searching import begin_work, hired, search_on
 from autoopt.commands.stop import StopSignal
 from autoopt.commands.tracking import finish_tracker, start_tracker
 from autoopt.config import Settings
 from autoopt.core import artifact
-from autoopt.core.errors import AutooptError, Interrupted
-from autoopt.core.left import Left
-from autoopt.core.memory import machine_gb
+from autoopt.core.errors import Interrupted
 from autoopt.core.passwords import masked_values
 from autoopt.core.quiet import QuietMachine
-from autoopt.core.recipe import Recipe
-from autoopt.core.space import trains
-from autoopt.core.standing import Standing
-from autoopt.core.trial import FAILED, Trial
+from autoopt.core.trial import FAILED
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
 from autoopt.search.backup import DATABASE
 from autoopt.search.budget import EXHAUSTED, FAILURES
-from autoopt.search.crew import Here
-from autoopt.search.limits import Limits
-from autoopt.search.loop import run_search
+from autoopt.search.lock import Holding, lock_folder, lock_study
+from autoopt.search.peers import Peers
 from autoopt.search.samplers import make_sampler
-from autoopt.search.search import Search, Watch
-from autoopt.search.study import CONFIGURATION, FINGERPRINT, check_same, lock_study, open_study
-from autoopt.search.workers import Workers
+from autoopt.search.storage import has_begun
+from autoopt.search.study import CONFIGURATION, READY, check_same, open_study
 from autoopt.tasks import Task
 from autoopt.tasks.checks import check_teacher
 from autoopt.tracking.tracker import Tracker
 from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint, needs_training
-
-BRIEFLY_S = 2.0  # that the search waits for who measures: it has signals and limits to look after
-MEMORY_SHARE = 0.9  # of the machine's, for all workers together
 
 log = logging.getLogger(__name__)
 
@@ -64,70 +50,48 @@ def run(settings: Settings, task: Task) -> int:
     """The search of a task that was loaded."""
     check(settings, task)
     space = narrow(settings, task)
-    if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights
+    begun = has_begun(settings.folder, settings.study, settings.storage)
+    if not begun:  # a study that has begun refuses other weights
         check_given_teacher(settings, task)
     display = Display(settings.study, settings.kpis)
-    with lock_study(settings.folder, settings.study), StopSignal() as stop, ExitStack() as closing:
-        workers = closing.enter_context(_workers(settings))
+    with ExitStack() as closing:
+        lock = lock_study(settings.folder, settings.study, settings.storage)
+        closing.enter_context(lock)
+        if settings.storage:
+            closing.enter_context(lock_folder(settings.folder))
+        stop = closing.enter_context(StopSignal())
+        log_to(settings.folder / "search.log")
+        workers = closing.enter_context(hired(settings))
         display.say(f"study {settings.study} in {settings.folder}")
         try:
             with stop.abandoned_after(0):
-                study, bench = _prepare(settings, task, stop, display)
+                study, bench = _prepare(settings, task, stop, display, begun=begun)
                 tracker = start_tracker(settings, study, display.say)
                 if tracker is not None:
                     closing.callback(tracker.close)
-                if workers:
-                    threads = max(1, settings.threads // settings.workers)
-                    workers.open(partial(start_worker, settings.raw, threads, study.user_attrs[FINGERPRINT]))
+                begin_work(workers, settings, study)
                 if tracker is not None:
                     tracker.wait_until_warm()
         except Interrupted:
             display.say("stopped before the search began: the same command begins anew")
             return stop.exit_code
-        keeper = Keeper(bench, settings)
-        before = read_outcome(settings, study, settings.kpis).standing
-        display.on_resume(before)
-        here = limited(make_acts(bench, keeper.work), partial(stop.abandoned_after, settings.limits.grace_s))
-        job = Search(
-            study=study,
-            space=space,
-            kpis=settings.kpis,
-            crew=workers or Here(here),
-            budget=settings.budget,
-            first=first_recipes(space) if settings.rules.warm_start else (),
-            rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),
-            limits=_limits(settings),
-            watch=_watch(display, keeper, tracker),
-            should_stop=lambda: bool(stop),
-            has_room=keeper.has_room,
-            at_work=lambda: bench.quiet.working(BRIEFLY_S),
-            again=keeper.damaged(before),
-            left=keeper.left(),
+        keeper = search_on(
+            *(settings, study, space, bench),
+            workers=workers,
+            display=display,
+            tracker=tracker,
+            stop=stop,
+            peers=Peers(study, space) if settings.storage else None,
+            on_turn=Holding(lock, settings.study),
         )
-        with display:
-            try:
-                run_search(job)
-            except AutooptError as error:
-                log.error("%s", error)
-                raise
-        if workers:
-            workers.close()
-        if not keeper.left():  # else it serves siblings that the stop, or the deadline, has cost
-            shutil.rmtree(keeper.work, ignore_errors=True)
         _conclude(settings, study, bench, tracker, stop)
         keeper.back_up()
         return stop.exit_code
 
 
-def _workers(settings: Settings) -> AbstractContextManager[Workers | None]:
-    """They import what they need while the search prepares."""
-    log_to(settings.folder / "search.log")
-    if not settings.workers:
-        return nullcontext()
-    return Workers(settings.workers, settings.folder / "work", preload="autoopt.commands.acts")
-
-
-def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display) -> tuple[optuna.Study, Bench]:
+def _prepare(
+    settings: Settings, task: Task, stop: StopSignal, display: Display, *, begun: bool
+) -> tuple[optuna.Study, Bench]:
     """The teacher, the study and the bench. Raises Interrupted."""
     quiet = QuietMachine()
     if needs_training(task, settings.teacher):
@@ -135,11 +99,13 @@ def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display)
     with quiet.working():
         hooks = Hooks(should_stop=partial(_give_way, quiet, stop))
         teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks)
-        if needs_training(task, settings.teacher) and not (settings.folder / DATABASE).is_file():
+        if needs_training(task, settings.teacher) and not begun:
             check_teacher(task, teacher)
         weights = module_fingerprint(teacher)
         identity = fingerprint(settings, task, weights)
-        study = open_study(settings.folder, settings.study, settings.kpis, identity, on_mend=display.say)
+        study = open_study(
+            settings.folder, settings.study, settings.kpis, identity, on_mend=display.say, storage=settings.storage
+        )
         study.sampler = make_sampler(settings.sampler, settings.seed + len(study.trials), settings.sampler_options)
         study.set_user_attr(CONFIGURATION, masked_values(settings.raw))
         keep_origin(study, settings, task)
@@ -148,36 +114,9 @@ def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display)
         if study.trials:
             there = sum(trial.state.is_finished() for trial in study.trials)
             display.say(f"going on after {there} trials that are there already")
-        return study, make_bench(settings, task, teacher, weights, quiet)
-
-
-def _limits(settings: Settings) -> Limits:
-    """With a share of the machine's memory where none is given: a trial is ended before the system ends the search."""
-    share = MEMORY_SHARE * machine_gb() / max(1, settings.workers)
-    return settings.limits if settings.limits.trial_gb else replace(settings.limits, trial_gb=share)
-
-
-def _watch(display: Display, keeper: Keeper, tracker: Tracker | None) -> Watch:
-    def on_start(number: int, recipe: Recipe) -> None:
-        display.on_start(number, recipe)
-        keeper.on_start(number, recipe)
-
-    def on_end(trial: Trial, standing: Standing) -> None:
-        log.log(logging.WARNING if trial.state == FAILED else logging.INFO, "trial%s", display.on_end(trial, standing))
-        keeper.on_end()
-        if tracker is not None:
-            tracker.update(standing)
-        keeper.make_room(standing)
-
-    def on_free(number: int) -> None:
-        display.on_free(number)
-        keeper.on_free(number)
-
-    def on_turn(left: Left) -> None:
-        display.on_turn(left)
-        keeper.on_turn()
-
-    return Watch(on_start, display.on_stage, display.on_epoch, keeper.keep, on_end, on_free, display.on_wait, on_turn)
+        bench = make_bench(settings, task, teacher, weights, quiet)
+        study.set_user_attr(READY, True)  # teacher and logits are there: others may join
+        return study, bench
 
 
 def _give_way(quiet: QuietMachine, stop: StopSignal) -> bool:
@@ -221,7 +160,8 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, tracker: Tr
 
 def _refuse_early(settings: Settings) -> None:
     """What differs from the study's saved configuration is known before data and storage are opened."""
-    before = read_saved(settings.folder) if (settings.folder / DATABASE).is_file() else None
+    is_there = settings.storage is not None or (settings.folder / DATABASE).is_file()
+    before = read_saved(settings.folder) if is_there else None
     if before is not None:
         now, keys = masked_values(settings.raw), ("task", "space", "kpis", "seed")
         check_same(settings.study, {key: before.get(key) for key in keys}, {key: now[key] for key in keys})

@@ -30,6 +30,7 @@ def as_searched(settings: Settings, study: Study) -> Settings:
     named = settings.raw["registry"]["model"] or saved.get("registry", {}).get("model")
     saved["registry"] = {"model": named}
     saved |= {"study": settings.study, "outputs": str(settings.outputs), "trial": settings.trial}
+    saved |= {"storage": settings.storage, "host": settings.raw["host"]}
     found = parse_settings({**compose_config([]), **saved})
     return replace(found, tracking_uri=tracking_address(settings.tracking_uri, found.tracking_uri))
 

@@ -11,20 +11,20 @@ from filelock import Timeout
 from autoopt.commands.conclude import read_as_searched, write_report
 from autoopt.commands.origin import command_of
 from autoopt.commands.saved import tracking_address
-from autoopt.commands.tracking import last_word, target_of
+from autoopt.commands.tracking import last_word, target_of, view_lock
 from autoopt.config import Settings
 from autoopt.core.errors import AutooptError, ConfigError, one_line
 from autoopt.core.passwords import masked
 from autoopt.core.standing import Standing
 from autoopt.search.study import load_study
-from autoopt.tracking.target import LastWord, Target, writer_lock
+from autoopt.tracking.target import LastWord, Target
 
 
 def sync(settings: Settings, *, rebuild: bool = False) -> int:
     """Bring MLflow to what the study says; `rebuild`: remove the study's runs first. Prints a line for people and, as
     the last of stdout, one JSON document. Raises AutooptError where MLflow is in trouble.
     """
-    study = load_study(settings.folder, settings.study)
+    study = load_study(settings.folder, settings.study, settings.storage)
     outcome, saved = read_as_searched(settings, study)
     searched = replace(
         settings,
@@ -72,7 +72,7 @@ def _tell(study: str, view: Any, now: Standing, *, complete: bool) -> None:
 def _only_writer(settings: Settings) -> Iterator[None]:
     """Raises ConfigError where a search writes the view itself."""
     try:
-        with writer_lock(settings.folder).acquire(timeout=0):
+        with view_lock(settings).acquire(timeout=0):
             yield
     except Timeout as error:
         raise ConfigError(

@@ -14,6 +14,7 @@ from autoopt.core.standing import Standing, standing
 from autoopt.measurements import FACTS
 from autoopt.report.note import note
 from autoopt.report.outcome import Outcome
+from autoopt.search.lock import DatabaseLock, Lock
 from autoopt.search.record import read_trials
 from autoopt.search.study import IDENTITY
 from autoopt.tracking.store import default_uri
@@ -26,8 +27,15 @@ def start_tracker(settings: Settings, study: Study, say: Callable[[str], None]) 
     if settings.tracker == "none":
         return None
     now = standing(read_trials(study), settings.kpis)
-    lock, is_taken = writer_lock(settings.folder), QuietMachine().is_taken
+    lock, is_taken = view_lock(settings), QuietMachine().is_taken
     return Tracker(target_of(settings, study), lock, now, say=say, is_taken=is_taken)
+
+
+def view_lock(settings: Settings) -> Lock:
+    """Held by whoever writes the view of the study: one of all processes that search or sync it."""
+    if settings.storage is None:
+        return writer_lock(settings.folder)
+    return DatabaseLock(settings.storage, f"autoopt view {settings.study}")
 
 
 def finish_tracker(tracker: Tracker, outcome: Outcome, files: Sequence[Path], command: str) -> str:

@@ -12,6 +12,8 @@ COMPLETE, SCREENED, FAILED = "complete", "screened", "failed"
 DIED = "died"
 """Among the facts of a trial whose process died: how."""
 WITH_SEARCH = "with the search"
+HOST, CPU = "host", "cpu"
+"""Among the facts of a trial: the machine that made and measured it, by name and by kind."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Asking Optuna for a recipe: between our space and its distributions."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,15 @@ from optuna.samplers import RandomSampler
 
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import Choice, Range, Space, Value, draw
+
+
+def ask(study: optuna.Study) -> optuna.Trial:
+    """The next trial, out of the queue or for the sampler. Optuna warns that heartbeats belong to its own loop; ours
+    are kept by Peers.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Heartbeat of storage")
+        return study.ask()
 
 
 def drawn(asked: optuna.Trial, space: Space) -> Recipe:

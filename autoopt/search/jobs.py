@@ -1,8 +1,8 @@
 """A job: one trial, or the siblings that an earlier one still owes, evaluated here or in a worker process."""
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from autoopt.core.clock import StageClock
 from autoopt.core.disk import is_full
@@ -43,6 +43,8 @@ class Acts:
 
     evaluate: Evaluate
     make_up: MakeUp = lambda trial, recipes: ()
+    where: Mapping[str, str] = field(default_factory=dict)
+    """The machine, among the facts of all that is done there: HOST and CPU."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def perform(
     parent = job.parent
     found = acts.make_up(parent, job.siblings) if parent else _evaluated(job, acts, trials, cut, emit)
     for sibling in _each(job, found):
-        emit(_ended(job, sibling, sibling=True))
+        emit(_ended(job, sibling, acts.where, sibling=True))
         if cut() == STOP:
             break  # the next session makes up for the rest
     emit(Free(job.number))
@@ -154,11 +156,12 @@ def _evaluated(
         draft.error = error
     except KeyboardInterrupt:
         draft.error = CUTS[STOP]()
-    emit(_ended(job, draft))
+    emit(_ended(job, draft, acts.where))
     return found
 
 
-def _ended(job: Job, draft: Draft, *, sibling: bool = False) -> Ended:
+def _ended(job: Job, draft: Draft, where: Mapping[str, str], *, sibling: bool = False) -> Ended:
+    draft.facts |= where
     error, state, reason, trace, cut, bug = draft.error, COMPLETE, "", "", "", False
     if isinstance(error, Screened):
         draft.facts |= {"screened_by": error.by}

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 
-from autoopt.core.errors import Interrupted, one_line
+from autoopt.core.errors import Interrupted, chain, one_line
 from autoopt.core.recipe import Recipe
 from autoopt.core.standing import standing
 from autoopt.core.trial import Trial
@@ -45,21 +46,47 @@ class Ledger:
         """How many workers died while they had it."""
         return sum(trial.recipe == recipe and trial.killed_worker for trial in self.trials)
 
-    def close(self, asked: optuna.Trial, ended: Ended, *, again: bool = False) -> Trial:
+    def close(self, asked: optuna.Trial, ended: Ended, *, again: bool = False, sibling_of: int | None = None) -> None:
         """Record a trial that the sampler or the queue asked for; `again`: and queue its recipe."""
-        trial = self._trial(asked.number, ended, again=again)
-        if again:  # a kill before it is queued again is made up for by the next session: see queue_left
-            self.patiently(lambda: asked.set_user_attr(LEFT, True))
-        self._record(trial, lambda: tell(self.search.study, asked, trial, self.search.kpis))
-        if again:
-            self.patiently(lambda: retry(self.search.study, asked))
-        return trial
+        trial = self._trial(asked.number, ended, again=again, sibling_of=sibling_of)
+        try:
+            if again:  # a kill before it is queued again is made up for by the next session: see queue_left
+                self.patiently(lambda: asked.set_user_attr(LEFT, True))
+            self._record(trial, lambda: tell(self.search.study, asked, trial, self.search.kpis))
+            if again:
+                self.patiently(lambda: retry(self.search.study, asked))
+        except UpdateFinishedTrialError:
+            self._closed_by_another(ended, sibling_of)
 
-    def add(self, ended: Ended, sibling_of: int | None, *, again: bool = False) -> Trial:
-        """Record a trial that nobody asked for. Nobody else adds to the study, so that its number is known."""
-        number = len(self.search.study.get_trials(deepcopy=False))
-        trial = self._trial(number, ended, sibling_of=sibling_of, again=again)
-        return self._record(trial, lambda: add(self.search.study, self.search.space, trial, self.search.kpis))
+    def add(self, ended: Ended, sibling_of: int | None, *, again: bool = False) -> None:
+        """Record a trial that nobody asked for."""
+        peers, study = self.search.peers, self.search.study
+        if peers is None or not self.trials:  # nobody else adds to the study, or yet: its number is known
+            number = len(study.get_trials(deepcopy=False)) if self.trials else 0
+            trial = self._trial(number, ended, sibling_of=sibling_of, again=again)
+            return self._record(trial, lambda: add(study, self.search.space, trial, self.search.kpis))
+        asked = self.patiently(lambda: peers.reserved(ended.recipe, sibling_of))
+        peers.used(ended.recipe)
+        return self.close(asked, ended, again=again, sibling_of=sibling_of)
+
+    def hear(self, *, now: bool = False) -> None:
+        """Of trials that other processes have ended."""
+        peers = self.search.peers
+        fresh = [] if peers is None else self.patiently(lambda: peers.news(now=now))
+        if not fresh:
+            return
+        self.trials += fresh
+        self.known |= {trial.recipe: trial for trial in fresh if not trial.again}
+        self.standing = standing(self.trials, self.search.kpis)
+        self.search.watch.on_news(fresh, self.standing)
+
+    def _closed_by_another(self, ended: Ended, sibling_of: int | None) -> None:
+        """It took this process for dead while the database was out of reach. What was found is kept all the same,
+        unless another has found it by now.
+        """
+        self.hear(now=True)
+        if ended.recipe not in self.known and not ended.cut:
+            self.add(ended, sibling_of)
 
     def wait_a_little(self, reason: str) -> None:
         """For something outside; the time counts as paused. See `go_on`."""
@@ -89,7 +116,7 @@ class Ledger:
                     raise
                 if self.search.should_stop():
                     raise Interrupted(f"stopped while {reason}") from error
-                self.wait_a_little(f"{reason} ({one_line(error, 200)})")
+                self.wait_a_little(f"{reason} ({one_line(list(chain(error))[-1], 200)})")
 
     def _trial(self, number: int, ended: Ended, *, again: bool = False, sibling_of: int | None = None) -> Trial:
         """As it will stand in the record; it takes the seconds of the session's clock along."""
@@ -111,15 +138,17 @@ class Ledger:
             time.time(),
         )
 
-    def _record(self, trial: Trial, write: Callable[[], None]) -> Trial:
+    def _record(self, trial: Trial, write: Callable[[], None]) -> None:
         """What the trial left behind, then the study, then everybody who watches."""
-        self.trials.append(trial)
-        self.standing = standing(self.trials, self.search.kpis)
-        self.patiently(lambda: self.search.watch.before_record(trial, self.standing))
+        now = standing([*self.trials, trial], self.search.kpis)
+        self.patiently(lambda: self.search.watch.before_record(trial, now))
         self.patiently(write)
+        self.trials.append(trial)
+        self.standing = now
+        if self.search.peers is not None:
+            self.search.peers.ended(trial.number)
         if not trial.again:
             self.known[trial.recipe] = trial
         with self.search.at_work(), self.session.clock("log"):
             self.search.watch.on_end(trial, self.standing)
         self.patiently(lambda: self.session.save(None))
-        return trial

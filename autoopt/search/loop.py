@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
+import optuna
+
 from autoopt.core.errors import AutooptError, Interrupted
 from autoopt.core.left import Left
 from autoopt.core.recipe import Recipe
 from autoopt.core.siblings import baseline, siblings
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
-from autoopt.search.asking import drawn, random_sampler
+from autoopt.search.asking import ask, drawn, random_sampler
 from autoopt.search.budget import EXHAUSTED, FAILURES, budget_left, next_occurrence, seconds_left, spent
 from autoopt.search.expected import expected_seconds
 from autoopt.search.jobs import Job
@@ -39,14 +41,18 @@ def run_search(search: Search) -> str:
     """Search until the budget is spent; returns why it stopped: trials, hours, until, kpis, plateau, exhausted (of the
     space), failures (too many in a row) or interrupt.
 
+    Where other processes search the same study, see Peers, the one that leads waits for what they have begun.
+
     Raises AutooptError where the first FAILURES_IN_A_ROW trials all failed, and Bug where a trial met one, after it was
     recorded as failed.
     """
-    trials = read_trials(search.study)
-    run = Run(search, Session.begin(search.study, trials), trials)
+    trials, peers = read_trials(search.study), search.peers
+    leads = peers is None or peers.leads
+    run = Run(search, Session.begin(search.study, trials) if leads else Session.join(search.study), trials)
     try:
-        run.prepare()
-        stopped_by = run.until_spent()
+        with peers.knowing(trials) if peers else nullcontext():
+            run.prepare() if leads else run.wait_for_the_baseline()
+            stopped_by = run.until_spent()
     except Interrupted:
         stopped_by = "interrupt"
     with suppress(Interrupted):  # the disk is full: the session counts as killed
@@ -83,11 +89,11 @@ class Run:
                 self.running.begin(self.owed.pop(0), None)
             elif may_begin and not reason:
                 self._propose()
-            elif not self.running.any() and reason and not owes:
+            elif not self.running.any() and reason and not owes and not self._others_work():
                 break
             if self.search.should_stop() and not self.running.any():
                 break
-            if not may_begin or self.running.any():
+            if not may_begin or self.running.any() or reason:
                 self._turn()
         if reason is None or self.search.should_stop():
             raise Interrupted("stopped between two trials")
@@ -107,6 +113,10 @@ class Run:
         self.ledger.patiently(lambda: queue_again(search.study, search.space, search.again))
         for recipe in search.again:
             self.ledger.known.pop(recipe, None)
+        self._owe_what_was_left()
+
+    def _owe_what_was_left(self) -> None:
+        search = self.search
         owing = {t.number: t for t in self.trials if t.state != SCREENED and not t.again and t.sibling_of is None}
         for number in search.left:
             lost = self._siblings(owing[number].recipe) if number in owing else ()
@@ -115,14 +125,25 @@ class Run:
             else:
                 search.watch.on_free(number)
 
+    def wait_for_the_baseline(self) -> None:
+        """The process that leads measures it; and what an earlier session here has left. Raises Interrupted."""
+        while not self.trials:
+            if self.search.should_stop():
+                raise Interrupted("stopped before the baseline was measured")
+            self._turn()
+        self._owe_what_was_left()
+
     def _turn(self) -> None:
         """Hear of the workers, or wait a little."""
         ended = len(self.trials)
-        wait_s = 0.0 if self.search.crew.idle() and not self.running.any() else WAIT_S
+        self.ledger.hear()
+        wait_s = 0.0 if self.search.crew.idle() and not self.running.any() else WAIT_S  # nobody has anything to tell
         self.search.crew.turn(self.running.handle, wait_s)
+        if self._others_work() and not self.running.any():
+            time.sleep(WAIT_S)
         self.running.tick()
         with self.session.clock("log"):
-            self.search.watch.on_turn(self._left())
+            self.search.watch.on_turn(self._budget_left())
         if len(self.trials) > ended:
             self.repeats = self.too_long = 0
         if time.monotonic() - self._saved > SAVE_S:
@@ -133,7 +154,7 @@ class Run:
         """Why nothing more is proposed: what runs may change that by its end."""
         if self.search.should_stop():
             return "interrupt"
-        left, going, ledger = self._deadlines(), self.running.count(), self.ledger
+        left, going, ledger = self._deadlines(), self.running.count() + self._others(), self.ledger
         since = self.session.first_trials
         reason = spent(self.search.budget, ledger.standing, since=since, left=left, running=going)
         if reason:
@@ -151,24 +172,50 @@ class Run:
 
     def _propose(self) -> None:
         """One proposal: begun, answered from the record, or left since it would take too long."""
-        search, study, ledger = self.search, self.search.study, self.ledger
+        search, study, ledger, peers = self.search, self.search.study, self.ledger, self.search.peers
+        ledger.hear(now=True)
         stubborn = max(self.repeats, self.running.failures) >= STUBBORN
         with random_sampler(study) if stubborn else nullcontext():
-            asked = ledger.patiently(study.ask, "sampler")
+            asked = ledger.patiently(lambda: ask(study), "sampler")
+            if peers is not None:
+                ledger.patiently(lambda: peers.begin(asked))
             recipe = ledger.patiently(lambda: drawn(asked, search.space), "sampler")  # what is drawn is not drawn twice
         if recipe in ledger.known:
             self.repeats += 1
-            return ledger.patiently(lambda: tell_repeat(study, asked, ledger.known[recipe], search.kpis))
+            ledger.patiently(lambda: tell_repeat(study, asked, ledger.known[recipe], search.kpis))
+            return self._left(asked)
         if self.running.has(recipe):
             self.repeats += 1
             ledger.patiently(lambda: leave(study, asked))
-            return None
+            return self._left(asked)
         if self._would_be_late(recipe):
             self.too_long += not ledger.patiently(lambda: leave(study, asked))
-            return None
-        ledger.patiently(partial(asked.set_user_attr, RECORD, running(recipe)))
-        self.running.begin(self._job(asked.number, recipe, self._siblings(recipe)), asked)
-        return None
+            return self._left(asked)
+        siblings = self._siblings(recipe)
+        if peers is not None and not ledger.patiently(lambda: peers.claims(asked, recipe, siblings)):
+            self.repeats += 1
+            ledger.patiently(lambda: leave(study, asked))
+            return self._left(asked)
+        if peers is not None and self._why_stop():  # others have begun the last ones at the same moment
+            ledger.patiently(lambda: leave(study, asked))
+            return self._left(asked)
+        if peers is None:
+            ledger.patiently(partial(asked.set_user_attr, RECORD, running(recipe)))
+        return self.running.begin(self._job(asked.number, recipe, siblings), asked)
+
+    def _left(self, asked: optuna.Trial) -> None:
+        """It is not begun here."""
+        if self.search.peers is not None:
+            self.search.peers.ended(asked.number)
+
+    def _others(self) -> int:
+        """Trials that run in other processes."""
+        return self.search.peers.count() if self.search.peers is not None else 0
+
+    def _others_work(self) -> bool:
+        """Also on siblings, or on what this process waits for before its first trial."""
+        peers = self.search.peers
+        return peers is not None and (peers.any() or not (peers.leads or self.trials))
 
     def _job(self, number: int, recipe: Recipe, owed: tuple[Recipe, ...], parent: Trial | None = None) -> Job:
         return Job(number, recipe, owed, self.search.rules, self.search.kpis, parent)
@@ -177,7 +224,9 @@ class Run:
         """Those that are not on record yet."""
         if not self.search.rules.siblings or not recipe.is_trained:
             return ()
-        return tuple(other for other in siblings(self.search.space, recipe) if other not in self.ledger.known)
+        peers = self.search.peers
+        found = (other for other in siblings(self.search.space, recipe) if other not in self.ledger.known)
+        return tuple(other for other in found if peers is None or not peers.has(other))
 
     def _has_room(self) -> bool:
         """Waits a little where there is none, and nothing runs that could make some."""
@@ -197,7 +246,7 @@ class Run:
     def _seconds_left(self) -> float:
         return min(self._deadlines().values(), default=float("inf"))
 
-    def _left(self) -> Left:
+    def _budget_left(self) -> Left:
         session = self.session
         until_s = self._seconds_left()
         return budget_left(

@@ -1,15 +1,17 @@
 """What waits to be asked before the sampler has a say: first recipes, and those that a stop or a deadline cut short."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import Space, parameters
-from autoopt.core.trial import DIED
-from autoopt.search.record import RECORD
+from autoopt.core.trial import DIED, WITH_SEARCH
+from autoopt.search.record import RECORD, VOID
 
 DEADLY = 4  # searches that died while they had the same recipe
 DEADLY_REASON = f"{DEADLY} searches died while they had its recipe: it is not tried again"
@@ -38,6 +40,7 @@ def leave(study: optuna.Study, asked: optuna.Trial) -> bool:
     waits = QUEUED in asked.user_attrs or RETRY_OF in asked.user_attrs
     if waits:
         asked.set_user_attr(LEFT, True)
+    asked.set_user_attr(VOID, True)
     study.tell(asked, state=TrialState.FAIL)
     return waits
 
@@ -47,9 +50,9 @@ def queue_left(study: optuna.Study) -> None:
     trials = study.get_trials(deepcopy=False)
     again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     for trial in trials:
-        if LEFT in trial.user_attrs and trial.state == TrialState.FAIL and trial.number not in again:
-            asked = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # it may not have asked for all
-            study.enqueue_trial(asked, user_attrs={RETRY_OF: trial.number})
+        left = LEFT in trial.user_attrs or _is_lost(trial, trials)
+        if left and trial.state == TrialState.FAIL and trial.number not in again:
+            _queue(study, trial)
 
 
 def queue_again(study: optuna.Study, space: Space, recipes: Collection[Recipe]) -> None:
@@ -80,6 +83,38 @@ def queue_orphans(study: optuna.Study) -> None:
                 _note(study, trial, LEFT, True)
             study.tell(trial.number, state=TrialState.FAIL)
     queue_left(study)
+
+
+def close_unbegun(study: optuna.Study, number: int) -> None:
+    """Close a trial of another process that was never begun; what had been queued is queued again."""
+    frozen = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
+    if frozen.state != TrialState.RUNNING:
+        return
+    with suppress(UpdateFinishedTrialError):  # another process was faster
+        _note(study, frozen, VOID, True)
+        study.tell(number, state=TrialState.FAIL)
+        if QUEUED in frozen.user_attrs or RETRY_OF in frozen.user_attrs:
+            _queue(study, frozen)
+
+
+def queue_lost(study: optuna.Study, frozen: FrozenTrial) -> None:
+    """Queue the recipe of a trial whose process is gone, unless it may be what killed it: see queue_orphans."""
+    if _is_lost(frozen, study.get_trials(deepcopy=False)):
+        _queue(study, frozen)
+
+
+def _is_lost(frozen: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether its heartbeat has stopped, and its recipe is to be tried again."""
+    record = frozen.user_attrs.get(RECORD)
+    if record is None or VOID in frozen.user_attrs or not record["again"] or not _died(frozen):
+        return False
+    lost = [trial.user_attrs[RECORD]["recipe"] for trial in trials if _died(trial)]
+    return record["evaluation"]["facts"][DIED] == WITH_SEARCH and lost.count(record["recipe"]) < DEADLY
+
+
+def _queue(study: optuna.Study, frozen: FrozenTrial) -> None:
+    asked = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}  # it may not have asked for all
+    study.enqueue_trial(asked, user_attrs={RETRY_OF: frozen.number})
 
 
 def _note(study: optuna.Study, trial: FrozenTrial, key: str, value: Any) -> None:

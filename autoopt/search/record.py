@@ -1,6 +1,6 @@
 """The study's record: what of a trial is kept in Optuna's storage, written and read in this one place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna import Study
@@ -13,6 +13,8 @@ RECORD = "autoopt"
 """The one user attribute of a trial that holds all of it: one write instead of twenty."""
 REPEATS = "repeats"
 """Set on a trial whose recipe was answered from an earlier one: it teaches the sampler, and counts nowhere."""
+VOID = "void"
+"""Set on a trial that was numbered and not begun."""
 
 STATES = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: SCREENED, TrialState.FAIL: FAILED}
 """Ours, where the record does not say: a failed trial is PRUNED to Optuna where its recipe is to blame, since samplers
@@ -34,17 +36,26 @@ def to_record(trial: Trial) -> dict[str, Any]:
     }
 
 
-def running(recipe: Recipe) -> dict[str, Any]:
-    """The record of a trial that has just begun, as it stands where the search is killed meanwhile."""
+def running(recipe: Recipe, siblings: Sequence[Recipe] = (), sibling_of: int | None = None) -> dict[str, Any]:
+    """The record of a trial that has just begun, as it stands where the search is killed meanwhile. `siblings`: what
+    else is about to be made there.
+    """
     lost = Evaluation({}, facts={DIED: WITH_SEARCH})
     reason = "the search died during this trial; its recipe was queued again"
-    return to_record(Trial(-1, FAILED, recipe, lost, reason, again=True))
+    record = to_record(Trial(-1, FAILED, recipe, lost, reason, again=True, sibling_of=sibling_of))
+    return record | {"owes": [sibling.to_dict() for sibling in siblings]} if siblings else record
+
+
+def recipes_of(frozen: FrozenTrial) -> list[Recipe]:
+    """Those that whoever has this running trial works on."""
+    record = frozen.user_attrs[RECORD]
+    return [Recipe.from_dict(recipe) for recipe in (record["recipe"], *record.get("owes", ()))]
 
 
 def from_frozen(frozen: FrozenTrial) -> Trial | None:
     """None for trials that wait, run, or repeat an earlier one."""
     record: Mapping[str, Any] | None = frozen.user_attrs.get(RECORD)
-    if record is None or frozen.state not in STATES or REPEATS in frozen.user_attrs:
+    if record is None or frozen.state not in STATES or {REPEATS, VOID} & frozen.user_attrs.keys():
         return None
     return Trial(
         number=frozen.number,

@@ -8,7 +8,7 @@ import optuna
 
 from autoopt.core.errors import CUTS, FULL, KILLED, LIMIT, OVER, STOP, AutooptError, Bug, Interrupted
 from autoopt.core.recipe import Recipe
-from autoopt.core.trial import DIED, FAILED, Evaluation, Trial
+from autoopt.core.trial import DIED, FAILED, SCREENED, Evaluation, Trial
 from autoopt.search.jobs import Began, Died, Ended, Epoch, Event, Free, Job
 from autoopt.search.ledger import Ledger
 from autoopt.search.limits import BEYOND, LATE_S, RESPONSE_S
@@ -63,6 +63,8 @@ class Running:
     def begin(self, job: Job, asked: optuna.Trial | None) -> None:
         going = Going(job, asked, list(job.siblings), [], on_record=job.parent is not None)
         self._going[job.number] = going
+        if job.parent is not None:
+            self._reserve(job.siblings, job.number)
         self.search.watch.on_start(job.number, job.recipe)
         self.search.crew.begin(job, self.ledger.trials, lambda: self._cut(going))
 
@@ -153,6 +155,8 @@ class Running:
     def _own_ended(self, going: Going, asked: optuna.Trial, ended: Ended) -> None:
         going.on_record = True
         ended, again = self._judged(ended)
+        if ended.state != SCREENED and not ended.cut:
+            self._reserve(going.owed, going.job.number)
         self.ledger.close(asked, ended, again=again)
         if not again:
             self.failures = self.failures + 1 if ended.state == FAILED else 0
@@ -198,6 +202,12 @@ class Running:
             parent = going.job.parent or self._trial(going.job.number)
             self.owe(replace(going.job, siblings=tuple(recipes), parent=parent))
 
+    def _reserve(self, recipes: Sequence[Recipe], sibling_of: int) -> None:
+        """Before their trial ends: no other process takes them for free."""
+        peers = self.search.peers
+        if peers is not None:
+            self.ledger.patiently(lambda: peers.reserve(recipes, sibling_of))
+
     def _trial(self, number: int) -> Trial:
         return next(trial for trial in self.ledger.trials if trial.number == number)
 
@@ -214,7 +224,9 @@ class Running:
 
     def _free(self, number: int, *, keep: bool = False) -> None:
         """`keep`: its weights serve siblings that are owed."""
-        going = self._going.pop(number)
+        going, peers = self._going.pop(number), self.search.peers
+        if peers is not None and (going.cut == STOP or not keep):
+            self.ledger.patiently(lambda: peers.release(going.owed))
         if not keep and not (going.owed and going.cut == STOP):
             self.search.watch.on_free(number)
 

@@ -15,6 +15,7 @@ from autoopt.core.trial import Trial
 from autoopt.search.budget import Budget
 from autoopt.search.crew import Crew
 from autoopt.search.limits import Limits
+from autoopt.search.peers import Peers
 from autoopt.search.rules import Rules
 
 
@@ -32,6 +33,8 @@ class Watch:
     on_end: Callable[[Trial, Standing], None] = lambda trial, standing: None
     on_free: Callable[[int], None] = lambda number: None
     """A trial and all its siblings are on record."""
+    on_news: Callable[[Sequence[Trial], Standing], None] = lambda trials, standing: None
+    """Trials that other processes have ended."""
     on_wait: Callable[[str], None] = lambda reason: None
     """The search waits, for what the reason says; '' where it goes on."""
     on_turn: Callable[[Left], None] = lambda left: None
@@ -59,5 +62,7 @@ class Search:
     """Around what the search itself does: nobody measures meanwhile."""
     again: Collection[Recipe] = ()
     """Recipes on record whose artifacts are gone: they are evaluated once more, as trials of their own."""
+    peers: Peers | None = None
+    """Where other processes may search the same study."""
     left: Collection[int] = ()
     """Numbers of trials whose weights an earlier session left behind: their siblings may be made up for."""

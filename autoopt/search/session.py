@@ -28,6 +28,8 @@ class Session:
     first_s: float
     _earlier_s: float
     clock: StageClock = field(default_factory=StageClock)
+    leads: bool = True
+    """False where another process began it, which alone writes it down."""
     paused_s: float = 0.0
     """Of this run, spent waiting for room on the disk: no search time."""
     _began: float = field(default_factory=time.monotonic)
@@ -43,6 +45,12 @@ class Session:
         session.save(None)
         return session
 
+    @classmethod
+    def join(cls, study: Study) -> "Session":
+        """That of the process that leads. Seconds count from what it wrote down last, a minute ago at the most."""
+        last = _saved(study)
+        return cls(study, last["first_trials"] or 0, last["first_s"], last["searched_s"], leads=False)
+
     @property
     def searched_s(self) -> float:
         return self._earlier_s + time.monotonic() - self._began - self.paused_s
@@ -54,6 +62,8 @@ class Session:
 
     def save(self, ended_by: str | None) -> None:
         """Called after each trial: a kill loses the running trial's seconds at most."""
+        if not self.leads:
+            return
         self.study.set_user_attr(
             SESSION,
             {

@@ -1,13 +1,16 @@
 """Telling Optuna how a trial ended: objectives, constraints, state, and the record."""
 
+import warnings
+
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from autoopt.core.kpi import Kpi
 from autoopt.core.space import Space, parameters
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.search.asking import distributions
-from autoopt.search.record import RECORD, REPEATS, to_record
+from autoopt.search.record import RECORD, REPEATS, from_frozen, to_record
 
 WORST_VIOLATION = 1e9  # stands for infinity, which JSON and databases do not keep
 SCREENED_VIOLATION = 1e12  # above any sum of the others: see constraints()
@@ -18,7 +21,16 @@ OPTUNA_STATES = {COMPLETE: TrialState.COMPLETE, SCREENED: TrialState.PRUNED, FAI
 
 
 def tell(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[Kpi, ...]) -> None:
-    """Close the asked trial: the record first, then the constraints, then the state."""
+    """Close the asked trial: the record first, then the constraints, then the state.
+
+    Raises UpdateFinishedTrialError where another process has closed it: it took this one for dead. Told again, after an
+    answer was lost, it changes nothing.
+    """
+    frozen = study._storage.get_trial(asked._trial_id)
+    if frozen.state.is_finished():
+        if from_frozen(frozen) == trial:
+            return
+        raise UpdateFinishedTrialError(f"trial {asked.number} was closed by another process")
     asked.set_user_attr(RECORD, to_record(trial))
     _close(study, asked, trial, kpis)
 
@@ -66,8 +78,10 @@ def constraints(kpis: tuple[Kpi, ...], trial: Trial) -> dict[str, float]:
 
 
 def _close(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[Kpi, ...]) -> None:
-    for key, violation in constraints(kpis, trial).items():
-        asked.set_constraint(key, violation)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The constraint value is ignored")  # it was set before an answer was lost
+        for key, violation in constraints(kpis, trial).items():
+            asked.set_constraint(key, violation)
     if trial.state == COMPLETE:
         study.tell(asked, losses(kpis, trial))
     else:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock
 
@@ -65,6 +65,14 @@ class LastWord:
     status: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     step: int = 0
+
+
+class WriterLock(Protocol):
+    """filelock's, or one of a database; `acquire` raises filelock's Timeout."""
+
+    def acquire(self, timeout: float) -> object: ...
+
+    def release(self) -> None: ...
 
 
 def writer_lock(folder: Path) -> FileLock:

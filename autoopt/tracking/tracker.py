@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from autoopt.core.errors import one_line
 from autoopt.core.passwords import masked
 from autoopt.core.standing import Standing
 from autoopt.tracking.store import database, open_client
-from autoopt.tracking.target import LastWord, Target
+from autoopt.tracking.target import LastWord, Target, WriterLock
 
 if TYPE_CHECKING:
     from autoopt.tracking.view import View
@@ -43,7 +43,7 @@ class Tracker:
     def __init__(
         self,
         target: Target,
-        lock: FileLock,
+        lock: WriterLock,
         now: Standing,
         *,
         say: Callable[[str], None] = lambda line: None,

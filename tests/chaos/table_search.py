@@ -16,11 +16,12 @@ from autoopt.core.standing import Standing, standing
 from autoopt.core.trial import Trial
 from autoopt.search.backup import back_up
 from autoopt.search.budget import Budget
+from autoopt.search.lock import lock_study
 from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
 from autoopt.search.rules import Rules
 from autoopt.search.search import Watch
-from autoopt.search.study import IDENTITY, lock_study
+from autoopt.search.study import IDENTITY
 from autoopt.search.workers import Workers
 from autoopt.tracking.target import Target, writer_lock
 from autoopt.tracking.tracker import Tracker

@@ -10,7 +10,8 @@ from autoopt.cli import main
 from autoopt.compose import compose_config
 from autoopt.search.budget import Budget
 from autoopt.search.loop import run_search
-from autoopt.search.study import CONFIGURATION, open_storage
+from autoopt.search.storage import open_storage
+from autoopt.search.study import CONFIGURATION
 from tests.search.table import begin, look_up, make_search
 
 SPECS = {"accuracy": {"objective": True, "max_drop": 0.05}, "latency_p95_ms": {"objective": True, "max_ratio": 0.5}}

@@ -10,7 +10,8 @@ import yaml
 
 from autoopt.cli import main
 from autoopt.compose import compose_config
-from autoopt.search.study import CONFIGURATION, IDENTITY, load_study, open_storage
+from autoopt.search.storage import open_storage
+from autoopt.search.study import CONFIGURATION, IDENTITY, load_study
 from autoopt.tracking.target import writer_lock
 from tests.search.table import KPIS
 from tests.tracking.stores import children, client_of, content, copy_store, parent, prepare, search_table

@@ -83,7 +83,7 @@ def test_a_database_that_another_program_holds_is_waited_for(tmp_path: Path, mon
                 other.execute("ROLLBACK")
 
         study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
-        monkeypatch.setattr("autoopt.search.study.LOCKED_S", 0.2)
+        monkeypatch.setattr("autoopt.search.storage.LOCKED_S", 0.2)
         study = begin(tmp_path)
         assert run_search(make_search(study, watch=Watch(on_end=on_end, on_wait=on_wait))) == "trials"
     assert "the study's database is locked by another program" in waits[0]

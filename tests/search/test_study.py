@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from autoopt.core.errors import ConfigError
+from autoopt.search.lock import lock_study
 from autoopt.search.loop import run_search
 from autoopt.search.record import read_trials
-from autoopt.search.study import CONFIGURATION, difference, load_study, lock_study
+from autoopt.search.study import CONFIGURATION, difference, load_study
 from tests.search.table import TRIALS, begin, make_search
 
 

@@ -1,0 +1,150 @@
+"""What `search` and `worker` have in common: a study, searched with the means of this machine."""
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+
+import optuna
+
+from autoopt.commands.acts import limited, make_acts, start_worker
+from autoopt.commands.conclude import read_outcome
+from autoopt.commands.first import first_recipes
+from autoopt.commands.keeper import Keeper
+from autoopt.commands.stop import StopSignal
+from autoopt.config import Settings
+from autoopt.core.errors import AutooptError
+from autoopt.core.left import Left
+from autoopt.core.memory import machine_gb
+from autoopt.core.recipe import Recipe
+from autoopt.core.space import Space, trains
+from autoopt.core.standing import Standing
+from autoopt.core.trial import FAILED, Trial
+from autoopt.pipeline import Bench
+from autoopt.report.live import Display
+from autoopt.search.crew import Here
+from autoopt.search.limits import Limits
+from autoopt.search.loop import run_search
+from autoopt.search.peers import Peers
+from autoopt.search.search import Search, Watch
+from autoopt.search.study import FINGERPRINT
+from autoopt.search.workers import Workers
+from autoopt.tracking.tracker import Tracker
+
+BRIEFLY_S = 2.0  # that the search waits for who measures: it has signals and limits to look after
+MEMORY_SHARE = 0.9  # of the machine's, for all workers together
+
+log = logging.getLogger(__name__)
+
+
+def hired(settings: Settings) -> AbstractContextManager[Workers | None]:
+    """The workers, who import what they need while the search prepares; None where trials run in this process."""
+    if not settings.workers:
+        return nullcontext()
+    return Workers(settings.workers, settings.folder / "work", preload="autoopt.commands.acts")
+
+
+def begin_work(workers: Workers | None, settings: Settings, study: optuna.Study) -> None:
+    """Have the workers make what trials are done with. Raises AutooptError where they cannot."""
+    if workers:
+        threads = max(1, settings.threads // settings.workers)
+        workers.open(partial(start_worker, settings.raw, threads, study.user_attrs[FINGERPRINT]))
+
+
+def search_on(
+    settings: Settings,
+    study: optuna.Study,
+    space: Space,
+    bench: Bench,
+    *,
+    workers: Workers | None,
+    display: Display,
+    tracker: Tracker | None,
+    stop: StopSignal,
+    peers: Peers | None,
+    on_turn: Callable[[], None] = lambda: None,
+) -> Keeper:
+    """Search until the budget is spent, or whatever ends it; returns what keeps the artifacts."""
+    keeper = Keeper(bench, settings)
+    before = read_outcome(settings, study, settings.kpis).standing
+    display.on_resume(before)
+    here = limited(make_acts(bench, keeper.work, settings.host), partial(stop.abandoned_after, settings.limits.grace_s))
+    job = Search(
+        study=study,
+        space=space,
+        kpis=settings.kpis,
+        crew=workers or Here(here),
+        budget=settings.budget,
+        first=first_recipes(space) if settings.rules.warm_start else (),
+        rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),
+        limits=_limits(settings),
+        watch=_watch(display, keeper, tracker, on_turn),
+        should_stop=lambda: bool(stop) or (peers is not None and peers.over),
+        has_room=keeper.has_room,
+        at_work=lambda: bench.quiet.working(BRIEFLY_S),
+        again=keeper.damaged(before) if peers is None or peers.leads else (),
+        left=keeper.left(),
+        peers=peers,
+    )
+    with display:
+        try:
+            run_search(job)
+        except AutooptError as error:
+            log.error("%s", error)
+            raise
+    if workers:
+        workers.close()
+    if not keeper.left():  # else it serves siblings that the stop, or the deadline, has cost
+        shutil.rmtree(keeper.work, ignore_errors=True)
+    return keeper
+
+
+def _limits(settings: Settings) -> Limits:
+    """With a share of the machine's memory where none is given: a trial is ended before the system ends the search."""
+    share = MEMORY_SHARE * machine_gb() / max(1, settings.workers)
+    return settings.limits if settings.limits.trial_gb else replace(settings.limits, trial_gb=share)
+
+
+def _watch(display: Display, keeper: Keeper, tracker: Tracker | None, more_on_turn: Callable[[], None]) -> Watch:
+    def on_start(number: int, recipe: Recipe) -> None:
+        display.on_start(number, recipe)
+        keeper.on_start(number, recipe)
+
+    def tell(trial: Trial, standing: Standing) -> None:
+        log.log(logging.WARNING if trial.state == FAILED else logging.INFO, "trial%s", display.on_end(trial, standing))
+        keeper.on_end()
+
+    def on_end(trial: Trial, standing: Standing) -> None:
+        tell(trial, standing)
+        if tracker is not None:
+            tracker.update(standing)
+        keeper.make_room(standing)
+
+    def on_news(trials: Sequence[Trial], standing: Standing) -> None:
+        for trial in trials:
+            tell(trial, standing)
+        if tracker is not None:
+            tracker.update(standing)
+
+    def on_free(number: int) -> None:
+        display.on_free(number)
+        keeper.on_free(number)
+
+    def on_turn(left: Left) -> None:
+        display.on_turn(left)
+        keeper.on_turn()
+        more_on_turn()
+
+    return Watch(
+        on_start=on_start,
+        on_stage=display.on_stage,
+        on_epoch=display.on_epoch,
+        before_record=keeper.keep,
+        on_end=on_end,
+        on_free=on_free,
+        on_news=on_news,
+        on_wait=display.on_wait,
+        on_turn=on_turn,
+    )

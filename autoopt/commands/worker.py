@@ -1,0 +1,149 @@
+"""autoopt worker: one more process, on this or another machine, that searches a study which a search has begun."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from optuna import Study
+
+from autoopt.commands.bench import check, load_task, make_bench, narrow
+from autoopt.commands.logs import log_to
+from autoopt.commands.saved import tracking_address
+from autoopt.commands.searching import begin_work, hired, search_on
+from autoopt.commands.stop import StopSignal
+from autoopt.commands.tracking import start_tracker
+from autoopt.commands.unlike import check_machine
+from autoopt.compose import compose_config
+from autoopt.config import Settings, parse_settings
+from autoopt.core.errors import ConfigError, Interrupted, one_line
+from autoopt.core.passwords import masked
+from autoopt.core.quiet import QuietMachine
+from autoopt.core.trial import HOST
+from autoopt.pipeline import Bench
+from autoopt.report.live import Display
+from autoopt.search.lock import lock_folder
+from autoopt.search.peers import Peers
+from autoopt.search.record import read_trials
+from autoopt.search.samplers import make_sampler
+from autoopt.search.session import last_ended
+from autoopt.search.storage import has_begun
+from autoopt.search.study import CONFIGURATION, FINGERPRINT, READY, check_same, load_study
+from autoopt.tasks import Task
+from autoopt.training.loop import Hooks
+from autoopt.training.teacher import load_teacher, module_fingerprint
+
+LONGEST_S = 600.0  # that it waits for a search to begin
+LOOK_S = 1.0
+LOCAL = ("study", "outputs", "storage", "host", "workers", "threads", "limits")
+"""Sections that are this machine's own; all else is the study's."""
+
+log = logging.getLogger(__name__)
+
+
+def worker(settings: Settings, *, local: Sequence[str]) -> int:
+    """Search a study that another process leads, until that has ended or the budget is spent. `local`: overrides of
+    keys that differ on this machine, such as task.path. Prints one JSON document.
+    """
+    if settings.storage is None:
+        raise ConfigError(
+            "worker joins a search by its database: type storage=postgresql+psycopg://… as autoopt search has it"
+        )
+    display = Display(settings.study, settings.kpis)
+    with ExitStack() as closing:
+        stop = closing.enter_context(StopSignal())
+        try:
+            with stop.abandoned_after(0):
+                study = _when_ready(settings, display)
+                settings = as_joined(settings, study, local)
+                closing.enter_context(lock_folder(settings.folder))
+                log_to(settings.folder / "search.log")
+                display = Display(settings.study, settings.kpis)
+                display.say(f"worker of study {settings.study} on {settings.host}, in {settings.folder}")
+                workers = closing.enter_context(hired(settings))
+                task, bench = _prepare(settings, study)
+                tracker = start_tracker(settings, study, display.say) if _reaches_mlflow(settings) else None
+                if tracker is not None:
+                    closing.callback(tracker.close)
+                begin_work(workers, settings, study)
+        except Interrupted:
+            display.say("stopped before it had joined")
+            return stop.exit_code
+        space = narrow(settings, task)
+        study.sampler = make_sampler(settings.sampler, _seed(settings), settings.sampler_options)
+        peers = Peers(study, space, leads=False)
+        parts = (settings, study, space, bench)
+        search_on(*parts, workers=workers, display=display, tracker=tracker, stop=stop, peers=peers)
+        _tell(settings, study, display)
+        return stop.exit_code
+
+
+def as_joined(settings: Settings, study: Study, local: Sequence[str]) -> Settings:
+    """The study's configuration with what is this machine's own. Raises ConfigError."""
+    own = {key: settings.raw[key] for key in LOCAL}
+    saved = {**compose_config([]), **study.user_attrs[CONFIGURATION], **own}
+    try:
+        found = OmegaConf.merge(OmegaConf.create(saved), OmegaConf.from_dotlist(list(local)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{' '.join(local)}: {one_line(error, 200)}") from error
+    raw = OmegaConf.to_container(found, resolve=True)
+    assert isinstance(raw, dict)
+    joined = parse_settings({str(key): value for key, value in raw.items()})
+    return replace(joined, tracking_uri=tracking_address(settings.tracking_uri, joined.tracking_uri))
+
+
+def _when_ready(settings: Settings, display: Display) -> Study:
+    """Waits for a search that goes on. Raises ConfigError where none begins."""
+    end, told = time.monotonic() + LONGEST_S, False
+    while True:
+        if has_begun(settings.folder, settings.study, settings.storage):
+            study = load_study(settings.folder, settings.study, settings.storage)
+            if study.user_attrs.get(READY) and last_ended(study).stopped_by is None:
+                return study
+        where = f"study {settings.study!r} in storage={masked(str(settings.storage))}"
+        if not told:
+            told = True
+            display.say(f"no search of {where} goes on: waiting for one to begin")
+        if time.monotonic() > end:
+            raise ConfigError(
+                f"no search of {where} began in {LONGEST_S / 60:g} minutes: type autoopt search study={settings.study} "
+                "storage=…"
+            )
+        time.sleep(LOOK_S)
+
+
+def _prepare(settings: Settings, study: Study) -> tuple[Task, Bench]:
+    """Raises ConfigError where data or teacher are others here, or the machine may not measure for the study."""
+    from autoopt.commands.search import fingerprint
+
+    check_machine(settings, study)
+    task = load_task(settings)
+    check(settings, task)
+    quiet = QuietMachine()
+    with quiet.working():
+        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
+        weights = module_fingerprint(teacher)
+        check_same(settings.study, study.user_attrs[FINGERPRINT], fingerprint(settings, task, weights))
+        return task, make_bench(settings, task, teacher, weights, quiet)
+
+
+def _seed(settings: Settings) -> int:
+    """Another one than any other process's: two samplers of one seed would propose the same."""
+    return settings.seed + 1 + int.from_bytes(f"{settings.host} {time.time_ns()}".encode()[-4:], "big") % 2**30
+
+
+def _reaches_mlflow(settings: Settings) -> bool:
+    """A file is the searching machine's own."""
+    return settings.tracker != "none" and str(settings.tracking_uri).startswith("http")
+
+
+def _tell(settings: Settings, study: Study, display: Display) -> None:
+    ended = last_ended(study).stopped_by
+    done = [t for t in read_trials(study) if t.evaluation and t.evaluation.facts.get(HOST) == settings.host]
+    why = f"the search has ended ({ended})" if ended else "nothing is left to do here"
+    display.say(f"{why}: {len(done)} trials of study {settings.study} were made on {settings.host}")
+    print(json.dumps({"study": settings.study, "host": settings.host, "trials": len(done)}), flush=True)

@@ -1,0 +1,179 @@
+"""Other processes that search the same study: what they have ended, what they work on, and that we are alive.
+
+Optuna's own means: heartbeats say who is alive, a trial's state who has it, its record what it is about.
+"""
+
+import logging
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.storages import fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from autoopt.core.recipe import Recipe
+from autoopt.core.space import Space, parameters
+from autoopt.core.trial import Trial
+from autoopt.search import storage
+from autoopt.search.asking import distributions
+from autoopt.search.queue import close_unbegun
+from autoopt.search.record import RECORD, from_frozen, recipes_of, running
+from autoopt.search.session import last_ended
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0  # between two looks at what the others do
+
+
+@dataclass
+class Peers:
+    """`leads`: of all processes, this one began the session, and concludes the study."""
+
+    study: optuna.Study
+    space: Space
+    leads: bool = True
+    over: bool = False
+    """Whether the session of the process that leads has ended, as far as this one follows it."""
+    _ours: dict[int, int] = field(default_factory=dict)
+    """Optuna's id by number of the trials that run here."""
+    _seen: set[int] = field(default_factory=set)
+    """Numbers of ended trials that this process knows."""
+    _fresh: list[Trial] = field(default_factory=list)
+    """Ended elsewhere, and not told yet."""
+    _theirs: list[FrozenTrial] = field(default_factory=list)
+    """Running elsewhere, at the last look."""
+    _reserved: dict[Recipe, optuna.Trial] = field(default_factory=dict)
+    _unbegun: dict[int, float] = field(default_factory=dict)
+    """When trials were first seen that somebody asked for and did not begin."""
+    _looked_at: float = -LOOK_S
+    _steady_since: float = field(default_factory=time.monotonic)
+    """Since when the heart beats without a miss."""
+    _closed: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def knowing(self, trials: Sequence[Trial]) -> Iterator[None]:
+        """While a search goes on that knows of these trials."""
+        self._seen |= {trial.number for trial in trials}
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        try:
+            yield
+        finally:
+            self._closed.set()
+            with suppress(Exception):  # the database is away: their heartbeats end, too
+                self.release(list(self._reserved))
+
+    def begin(self, asked: optuna.Trial) -> None:
+        """A trial runs here from now on: its first heartbeat."""
+        self.study._storage.record_heartbeat(asked._trial_id)  # type: ignore[attr-defined]
+        self._ours[asked.number] = asked._trial_id
+
+    def ended(self, number: int) -> None:
+        """It is on record, or was left."""
+        self._ours.pop(number, None)
+        self._seen.add(number)
+
+    def claims(self, asked: optuna.Trial, recipe: Recipe, siblings: Sequence[Recipe]) -> bool:
+        """Write down that recipe and siblings are worked on here; False where another process was faster. Of two that
+        claim the same at one moment both may give way, never none.
+        """
+        asked.set_user_attr(RECORD, running(recipe, siblings))
+        self._look()
+        return not self.has(recipe)
+
+    def reserve(self, recipes: Sequence[Recipe], sibling_of: int) -> None:
+        """Numbers for siblings that are about to be made, so that nobody else begins them."""
+        for recipe in recipes:
+            if recipe not in self._reserved:
+                answers = parameters(self.space, recipe) or {}
+                trial = create_trial(
+                    state=TrialState.RUNNING,
+                    params=answers,
+                    distributions=distributions(self.space, recipe) if answers else {},
+                    user_attrs={RECORD: running(recipe, sibling_of=sibling_of)},
+                )
+                asked = optuna.Trial(self.study, self.study._storage.create_new_trial(self.study._study_id, trial))
+                self.begin(asked)
+                self._reserved[recipe] = asked
+
+    def reserved(self, recipe: Recipe, sibling_of: int | None) -> optuna.Trial:
+        """The number of a sibling, or of the baseline, and no longer reserved."""
+        self.reserve([recipe], -1 if sibling_of is None else sibling_of)
+        return self._reserved[recipe]
+
+    def used(self, recipe: Recipe) -> None:
+        self._reserved.pop(recipe, None)
+
+    def release(self, recipes: Sequence[Recipe]) -> None:
+        """Siblings that will not be made here: they count nowhere."""
+        for recipe in recipes:
+            asked = self._reserved.get(recipe)
+            if asked is not None:
+                close_unbegun(self.study, asked.number)
+                self.ended(asked.number)
+                self.used(recipe)
+
+    def has(self, recipe: Recipe) -> bool:
+        """Whether another process works on it."""
+        return any(recipe in recipes_of(frozen) for frozen in self._theirs)
+
+    def count(self) -> int:
+        """Trials that run elsewhere, siblings not counted."""
+        return sum(not _is_sibling(frozen) for frozen in self._theirs)
+
+    def any(self) -> bool:
+        return bool(self._theirs)
+
+    def news(self, *, now: bool = False) -> list[Trial]:
+        """Trials that others have ended since the last look, which is LOOK_S ago at the least, or taken `now`."""
+        if not now and time.monotonic() - self._looked_at < LOOK_S:
+            return []
+        try:
+            self._look()
+        except Exception:
+            self._steady_since = time.monotonic()
+            raise
+        if time.monotonic() - self._steady_since > storage.STALE_S:  # else those that live may not have said so yet
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                fail_stale_trials(self.study)
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def _look(self) -> None:
+        self._looked_at = time.monotonic()
+        self.over = not self.leads and last_ended(self.study).stopped_by is not None
+        theirs = []
+        for frozen in self.study.get_trials(deepcopy=False):
+            if frozen.state == TrialState.RUNNING and frozen.number not in self._ours:
+                theirs.append(frozen)
+            elif frozen.state.is_finished() and frozen.number not in self._seen:
+                self._seen.add(frozen.number)
+                trial = from_frozen(frozen)
+                self._fresh += [] if trial is None else [trial]
+        self._theirs = [frozen for frozen in theirs if RECORD in frozen.user_attrs]
+        self._close_unbegun([frozen for frozen in theirs if RECORD not in frozen.user_attrs])
+
+    def _close_unbegun(self, found: Sequence[FrozenTrial]) -> None:
+        """Trials that somebody asked for and died, or lost its connection, before it began."""
+        now = time.monotonic()
+        self._unbegun = {frozen.number: self._unbegun.get(frozen.number, now) for frozen in found}
+        for number, since in self._unbegun.items():
+            if now - since > storage.STALE_S:
+                close_unbegun(self.study, number)
+
+    def _beat(self) -> None:
+        while not self._closed.wait(storage.BEAT_S):
+            try:
+                for trial_id in list(self._ours.values()):
+                    self.study._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
+            except Exception as error:  # the database is away: whoever writes says so
+                log.debug("no heartbeat: %s", error)
+                self._steady_since = time.monotonic()
+
+
+def _is_sibling(frozen: FrozenTrial) -> bool:
+    return frozen.user_attrs[RECORD].get("sibling_of") is not None
