@@ -106,8 +106,8 @@ def connect_args(uri: str) -> dict[str, object]:
     """For the driver. A machine that vanishes without a word is noticed within a minute."""
     if not make_url(uri).drivername.startswith("postgresql"):
         return {}
-    alive = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
-    return {"connect_timeout": CONNECT_S, "application_name": "autoopt", **alive}
+    alive: dict[str, object] = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
+    return {"connect_timeout": CONNECT_S, "application_name": "autoopt", "client_encoding": "utf8", **alive}
 
 
 def _queue_again(study: optuna.Study, frozen: optuna.trial.FrozenTrial) -> None:
