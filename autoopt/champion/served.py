@@ -31,8 +31,8 @@ def _load_pyfunc(path: str) -> "Served":
 
 class Served:
     """The model in `folder`, as FILE says: its `runtime` and `threads`, onnxruntime's `provider` if that is no CPU
-    (where it is not at hand, the CPU answers, with a warning), `inputs` (name to dtype and shape without the batch), how many
-    `outputs` a row has, `labels` of the classes or null where the outputs are numbers, whether the outputs are
+    (where it is not at hand, the CPU answers, with a warning), `inputs` (name to dtype and shape without the batch),
+    how many `outputs` a row has, `labels` of the classes or null where the outputs are numbers, whether the outputs are
     `probabilities` already, and `pad` of a model that takes texts.
     """
 
