@@ -64,18 +64,19 @@ def test_the_same_seed_gives_the_same_weights(digits: Task, sentences: Task, at:
         assert torch.equal(*found), student
 
 
-def test_products_are_computed_in_less_than_float32_and_losses_are_not(
-    digits: Task, at: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_products_are_computed_in_less_than_float32_and_losses_are_not(digits: Task, at: Place) -> None:
     seen: dict[str, torch.dtype] = {}
     model = build_student("cnn", digits)
     layer = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    layer.register_forward_hook(lambda module, given, found: seen.setdefault(str(module.training), found.dtype))
+
+    def note(module: nn.Module, given: object, found: torch.Tensor) -> None:
+        seen.setdefault(str(module.training), found.dtype)
 
     def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         seen["loss"] = outputs.dtype
         return nn.functional.cross_entropy(outputs, targets)
 
+    layer.register_forward_hook(note)
     ours = replace(lessons_of(digits), goal=replace(CLASSES, loss=loss))
     train(Pruned(model), ours, digits.validation, make_recipe(epochs=1), seed=0, hooks=Hooks(), at=at)
     assert at.mixed in (torch.bfloat16, torch.float16)
@@ -234,7 +235,7 @@ def test_a_whole_search_trains_there(tmp_path: Path, capsys: pytest.CaptureFixtu
 @needs_provider
 @pytest.mark.slow
 def test_a_whole_search_measures_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = search(tmp_path, capsys, "runtime.provider=cuda")
+    found = search(tmp_path, capsys, "runtime.provider=cuda", "kpis.latency_p95_ms.max_ratio=10")
     cards = [json.loads(path.read_text()) for path in tmp_path.glob("s/trials/*/card.json")]
     assert {card["measured_on"].get("provider") for card in cards} == {CUDA}
     assert {card["measured_on"].get("gpu") for card in cards} == {torch.cuda.get_device_name(0)}
