@@ -8,6 +8,7 @@ from typing import Any
 from autoopt.compose import compose_config, conf_dir
 from autoopt.config_sections import (
     read_budget,
+    read_device,
     read_exam,
     read_host,
     read_limits,
@@ -15,6 +16,7 @@ from autoopt.config_sections import (
     read_model,
     read_name,
     read_outputs,
+    read_provider,
     read_rules,
     read_sampler,
     read_storage,
@@ -36,6 +38,7 @@ from autoopt.search.limits import Limits
 from autoopt.search.rules import Rules
 from autoopt.search.samplers import SAMPLERS
 from autoopt.tasks import TASKS
+from autoopt.training.place import CPU
 from autoopt.training.teacher import TeacherOptions
 
 TRACKERS = ("mlflow", "none")
@@ -70,6 +73,10 @@ class Settings:
     """What this machine is called in the record."""
     threads: int
     """For training, in all."""
+    device: str
+    """Where it trains: auto, cpu, cuda or cuda:N."""
+    provider: str
+    """Of onnxruntime, as it is asked for: one of CHOICES in runtimes/providers.py."""
     workers: int
     """Processes that run trials; 0: in the search's own."""
     limits: Limits
@@ -132,6 +139,8 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         storage=read_storage(raw.get("storage")),
         host=read_host(raw.get("host")),
         threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1, MOST_THREADS),
+        device=read_device(raw.get("device", CPU)),
+        provider=read_provider(runtime.get("provider"), runtimes),
         workers=whole("workers", raw.get("workers"), 0, MOST_THREADS),
         limits=read_limits(_section(raw, "limits"), _section(raw, "retry")),
         model=read_model(_section(raw, "registry").get("model"), task),
@@ -145,7 +154,17 @@ KEYS: dict[str, tuple[str, ...]] = {
     "budget": tuple(field.name for field in fields(Budget)),
     "search": tuple(field.name for field in fields(Rules)),
     "exam": tuple(field.name for field in fields(ExamRules)),
-    "runtime": ("name", "threads", "blocks", "calls", "attempts", "max_spread", "clients", "price_per_hour"),
+    "runtime": (
+        "name",
+        "threads",
+        "provider",
+        "blocks",
+        "calls",
+        "attempts",
+        "max_spread",
+        "clients",
+        "price_per_hour",
+    ),
     "tracking": ("name", "uri"),
     "limits": ("trial_minutes", "trial_gb", "disk_gb", "grace_s"),
     "retry": ("max",),
@@ -170,6 +189,7 @@ SECTIONS = (
     "storage",
     "host",
     "threads",
+    "device",
     "workers",
     "limits",
     "retry",

@@ -16,6 +16,7 @@ from autoopt.core.kpi import Kpi
 from autoopt.core.lookup import lookup, suggestion
 from autoopt.core.passwords import masked
 from autoopt.measurements import Options
+from autoopt.runtimes import providers
 from autoopt.search.budget import Budget
 from autoopt.search.limits import Limits
 from autoopt.search.rules import Rules
@@ -112,6 +113,24 @@ def read_measuring(raw: Mapping[str, Any], kpis: tuple[Kpi, ...]) -> Options:
             f"{options.calls}: type runtime.calls=100 (and at least 10 blocks)"
         )
     return options
+
+
+def read_device(device: Any) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", str(device)):
+        raise ConfigError(f"device={device}: auto, cpu, cuda or cuda:N is allowed, N being the number of a GPU")
+    return str(device)
+
+
+def read_provider(provider: Any, runtimes: tuple[str, ...]) -> str:
+    """Where the key is missing, a study is older than it: it was measured on the CPU."""
+    provider = providers.CPU if provider is None else provider
+    if provider not in providers.CHOICES:
+        raise ConfigError(f"runtime.provider={provider}: {', '.join(providers.CHOICES)} is allowed")
+    if "onnxruntime" in runtimes:
+        return str(provider)
+    if provider not in (providers.AUTO, providers.CPU):
+        raise ConfigError(f"runtime.provider={provider} is onnxruntime's: type runtime=onnxruntime, or leave it out")
+    return providers.CPU
 
 
 def read_exam(raw: Mapping[str, Any]) -> ExamRules:

@@ -31,6 +31,7 @@ from autoopt.students import STUDENTS
 from autoopt.tasks import Task
 from autoopt.training.lessons import Library
 from autoopt.training.loop import Hooks, train
+from autoopt.training.place import CPU, place_of
 from autoopt.training.quantized import train_quantized
 
 INHERITED = ("structure", "exporter", "parity_max_abs", "parity_argmax", "weights_sha256")
@@ -53,7 +54,7 @@ class Bench:
     measuring: Options
     conditions: Mapping[str, Any]
     """Under which measurements are comparable: runtime, threads, CPU, versions. Plain JSON values. The runtime is that
-    of the baseline, and of each recipe that names none.
+    of the baseline, and of each recipe that names none; provider and gpu are there where onnxruntime runs on one.
     """
     seed: int
     measures: frozenset[str]
@@ -62,9 +63,15 @@ class Bench:
     """Where exported and measured structures are kept."""
     quiet: QuietMachine
     drift: Drift
+    device: str = CPU
+    """Where students are trained: see place_of."""
 
     def runtime_of(self, recipe: Recipe) -> str:
         return recipe.runtime or str(self.conditions["runtime"])
+
+    @property
+    def provider(self) -> str:
+        return str(self.conditions.get("provider", CPU))
 
     def is_baseline(self, recipe: Recipe) -> bool:
         return replace(recipe, runtime=None) == BASELINE and self.runtime_of(recipe) == self.runtime_of(BASELINE)
@@ -99,8 +106,10 @@ def run_trial(
         screen(draft, bench, folder, admit)
     if recipe.is_trained:
         with clock("train"):
-            lessons = bench.library.lessons(recipe.augment or 0)
-            train(pruned, lessons, bench.task.validation, recipe, seed=bench.seed, hooks=recording(draft, hooks))
+            at, noting = place_of(bench.device), recording(draft, hooks)
+            lessons = bench.library.lessons_on(at.device, recipe.augment or 0)
+            train(pruned, lessons, bench.task.validation, recipe, seed=bench.seed, hooks=noting, at=at)
+            draft.facts |= at.facts
     with clock("export"):
         weights = weights_path(folder, recipe)
         draft.facts |= export_into(structure, pruned.model, inputs, weights, bench.open_session)
@@ -171,14 +180,17 @@ def tune(draft: Draft, model: nn.Module, bench: Bench, folder: Path, hooks: Hook
     """Train the trained model further under fake quantization, and finish with that: its siblings keep the others."""
     recipe, inputs, weights = draft.recipe, bench.task.validation.inputs[:PARITY_BATCH], folder / "tuned.onnx"
     with draft.clock("train"):
-        lessons = bench.library.lessons(recipe.augment or 0)
+        at = place_of(bench.device)
+        lessons = bench.library.lessons_on(at.device, recipe.augment or 0)
         curve = draft.facts.setdefault("tuned", {"curve": []})["curve"]
         tuned = train_quantized(
             *(model, lessons, bench.task.validation, recipe),
             seed=bench.seed,
             should_stop=hooks.should_stop,
             on_epoch=lambda epoch, quality: curve.append(quality),
+            at=at,
         )
+        draft.facts |= at.facts
     with draft.clock("export"):
         structure = bench.structures / draft.facts["structure"]
         exported = export_into(structure, tuned.model, inputs, weights, bench.open_session)
@@ -270,6 +282,7 @@ def make_subject(path: Path, float_path: Path, bench: Bench, recipe: Recipe = BA
         options=bench.measuring,
         drift=bench.drift,
         threads=bench.conditions["threads"],
+        provider=bench.provider,
         runtime=bench.runtime_of(recipe),
         baseline_runtime=bench.runtime_of(BASELINE),
     )

@@ -391,6 +391,13 @@ ROWS: dict[str, tuple[Words | Make, str]] = {
     "outputs are null": (["outputs=null"], "outputs=None: a folder is allowed, such as outputs=runs"),
     "outputs are a file": (a_file, "cannot write there (File exists): type outputs=ANOTHER_FOLDER"),
     "outputs are in a file": (no_folder, "cannot write there (Not a directory): type outputs=ANOTHER_FOLDER"),
+    "device": (["device=gpu"], "device=gpu: auto, cpu, cuda or cuda:N is allowed"),
+    "device without a number": (["device=cuda:x"], "device=cuda:x: auto, cpu, cuda or cuda:N is allowed"),
+    "provider": (["runtime.provider=rocm"], "runtime.provider=rocm: auto, cpu, cuda, tensorrt is allowed"),
+    "provider of openvino": (
+        ["runtime=openvino", "runtime.provider=cuda"],
+        "runtime.provider=cuda is onnxruntime's: type runtime=onnxruntime, or leave it out",
+    ),
     "threads": (["threads=2000000000"], "threads=2000000000: a whole number from 1 to 1024 is allowed"),
     "workers": (["workers=-1"], "workers=-1: a whole number from 0 to 1024 is allowed"),
     "workers in words": (["workers=two"], "workers='two': a whole number from 0 to 1024 is allowed"),

@@ -11,10 +11,12 @@ import onnx
 
 from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.kpi import Facts, Kpi, Measurement
+from autoopt.core.packages import version_of
 from autoopt.core.passwords import masked
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Evaluation
 from autoopt.quantization import SCHEMES
+from autoopt.runtimes.providers import CPU, machine_of
 from autoopt.tasks import Task
 from autoopt.tasks.goal import CLASSIFICATION
 
@@ -35,10 +37,12 @@ def make_card(
     seed: int,
     study: str,
     trial: int,
+    provider: str = CPU,
 ) -> dict[str, Any]:
     """Every measurement with its unit and the baseline's value beside it, and what is needed to repeat it.
 
     `model` is the ONNX file: it may take fewer inputs than the task has, where the module does not look at all of them.
+    `provider`: onnxruntime's.
     """
     graph = onnx.load(model).graph
     quantizer = (SCHEMES[recipe.quantization].needs or ())[:1]
@@ -72,6 +76,7 @@ def make_card(
             "runtime": runtime,
             "baseline_runtime": baseline_runtime,
             "threads": threads,
+            **machine_of(provider),
             "cpu": cpu_name(),
             "machine": platform.machine(),
         },
@@ -83,7 +88,7 @@ def make_card(
         "versions": {
             "python": platform.python_version(),
             "autoopt": version("autoopt"),
-            **{name: version(name) for name in (*PACKAGES, runtime, baseline_runtime, *quantizer)},
+            **{name: version_of(name) for name in (*PACKAGES, runtime, baseline_runtime, *quantizer)},
         },
     }
 

@@ -20,6 +20,7 @@ from autoopt.measurements.latency import FEWEST, latency, time_calls
 from autoopt.measurements.process import run_fresh
 from autoopt.measurements.throughput import throughput
 from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes.providers import CPU
 
 FEWEST_CALLS, MOST_CALLS, BATCHES_S = 3, 20, 4.0  # of many inputs each: a block, and seconds for all blocks
 ROWS, LENGTHS, SEQUENCES = "row ", "lengths", "sequences"
@@ -35,6 +36,7 @@ class Order:
     runtime: str
     baseline_runtime: str
     threads: int
+    provider: str
     options: Mapping[str, Any]
     drift: float
     clients: Sequence[int]
@@ -49,6 +51,7 @@ def measure_fresh(
     runtime: str,
     baseline_runtime: str,
     threads: int,
+    provider: str = CPU,
     options: Options,
     drift: float,
     rules: ExamRules,
@@ -68,6 +71,7 @@ def measure_fresh(
             runtime,
             baseline_runtime,
             threads,
+            provider,
             asdict(options),
             drift,
             rules.clients,
@@ -81,7 +85,7 @@ def main(order: Order) -> None:
     """Prints the measurements as JSON."""
     inputs = _load(Path(order.inputs))
     served = ((order.runtime, order.model), (order.baseline_runtime, order.baseline))
-    sessions = [RUNTIMES[runtime](Path(path), order.threads) for runtime, path in served]
+    sessions = [RUNTIMES[runtime](Path(path), order.threads, order.provider) for runtime, path in served]
     subject = Subject(
         path=Path(order.model),
         float_path=Path(order.model),
@@ -95,6 +99,7 @@ def main(order: Order) -> None:
         options=Options(**order.options),
         drift=Drift(order.drift),
         threads=order.threads,
+        provider=order.provider,
         runtime=order.runtime,
         baseline_runtime=order.baseline_runtime,
     )

@@ -64,7 +64,8 @@ def _use(card: Mapping[str, Any]) -> list[str]:
         *(f"- Input `{i['name']}`: {i['dtype']} {_shape(i['shape'])}." for i in card["inputs"]),
         f"- Meaning of the inputs: {card['input_meaning']}.",
         f"- Output `{output['name']}`: {output['dtype']} {_shape(output['shape'])}; {output['meaning']}.",
-        f"- Runtime: {on['runtime']} {card['versions'].get(on['runtime'], '')}, {on['threads']} thread(s) a call.",
+        f"- Runtime: {on['runtime']} {card['versions'].get(on['runtime'], '')}, {_provider(on)}{on['threads']} "
+        "thread(s) a call.",
         "- Without MLflow: `autoopt.load_champion(FOLDER)` checks every file and gives model, card and recipe; "
         "`model.onnx` needs the runtime alone.",
         "- From MLflow's registry: `mlflow.pyfunc.load_model('models:/NAME@champion')`, or `mlflow models serve -m "
@@ -73,10 +74,18 @@ def _use(card: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _provider(on: Mapping[str, Any]) -> str:
+    return f"on a GPU by {on['provider']}, " if "provider" in on else ""
+
+
+def _processor(on: Mapping[str, Any]) -> str:
+    return f"{on['gpu']} beside {on['cpu']}" if "gpu" in on else str(on["cpu"])
+
+
 def _limits(card: Mapping[str, Any]) -> list[str]:
     on, test = card["measured_on"], card.get("test")
     lines = [
-        f"- Speed was measured on {on['cpu']} ({on['machine']}), {on['threads']} thread(s), one input a call: "
+        f"- Speed was measured on {_processor(on)} ({on['machine']}), {on['threads']} thread(s), one input a call: "
         "elsewhere the ratios to the baseline may differ.",
         "- Quality is known on data such as those below, and nowhere else.",
     ]

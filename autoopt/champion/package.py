@@ -89,6 +89,7 @@ def _measure_again(bench: Bench, model: Path, recipe: Recipe, rules: ExamRules) 
             runtime=bench.runtime_of(recipe),
             baseline_runtime=bench.runtime_of(BASELINE),
             threads=bench.conditions["threads"],
+            provider=bench.provider,
             options=bench.measuring,
             drift=bench.drift.share,
             rules=rules,

@@ -4,8 +4,10 @@ This file travels inside the model, so it stands alone: nothing of autoopt, no t
 model lists. It unpickles nothing.
 """
 
+import contextlib
 import json
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,12 @@ import pandas as pd
 
 FILE, MODEL, TOKENIZER = "served.json", "model.onnx", "tokenizer.json"
 Run = Callable[[dict[str, np.ndarray]], np.ndarray]
+ON_CUDA = {"device_id": 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+PROVIDERS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "tensorrt": [("TensorrtExecutionProvider", {"device_id": 0}), ("CUDAExecutionProvider", ON_CUDA)],
+    "cuda": [("CUDAExecutionProvider", ON_CUDA)],
+}
+"""Those of autoopt/runtimes/providers.py."""
 
 
 def _load_pyfunc(path: str) -> "Served":
@@ -22,14 +30,16 @@ def _load_pyfunc(path: str) -> "Served":
 
 
 class Served:
-    """The model in `folder`, as FILE says: its `runtime` and `threads`, `inputs` (name to dtype and shape without the
-    batch), how many `outputs` a row has, `labels` of the classes or null where the outputs are numbers, whether the
-    outputs are `probabilities` already, and `pad` of a model that takes texts.
+    """The model in `folder`, as FILE says: its `runtime` and `threads`, onnxruntime's `provider` if that is no CPU
+    (where it is not at hand, the CPU answers, with a warning), `inputs` (name to dtype and shape without the batch),
+    how many `outputs` a row has, `labels` of the classes or null where the outputs are numbers, whether the outputs are
+    `probabilities` already, and `pad` of a model that takes texts.
     """
 
     def __init__(self, folder: Path) -> None:
         self.about = json.loads((folder / FILE).read_text())
-        self._names, self._run = RUNTIMES[self.about["runtime"]](folder / MODEL, self.about["threads"])
+        provider = self.about.get("provider", "cpu")
+        self._names, self._run = RUNTIMES[self.about["runtime"]](folder / MODEL, self.about["threads"], provider)
         self._encode = None
         if self.about["pad"] is not None:
             import tokenizers
@@ -96,18 +106,40 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(shifted / shifted.sum(1, keepdims=True))
 
 
-def use_onnxruntime(path: Path, threads: int) -> tuple[list[str], Run]:
+def use_onnxruntime(path: Path, threads: int, provider: str) -> tuple[list[str], Run]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(str(path), options, provider)
     return [value.name for value in session.get_inputs()], lambda row: session.run(None, row)[0]
 
 
-def use_openvino(path: Path, threads: int) -> tuple[list[str], Run]:
+def open_session(path: str, options: Any, provider: str) -> Any:
+    """On the provider where it is here, else on the CPU."""
+    import onnxruntime
+
+    if provider != "cpu":
+        known = onnxruntime.get_available_providers()
+        try:
+            if PROVIDERS[provider][0][0] not in known:
+                raise RuntimeError(f"onnxruntime {onnxruntime.__version__} has {', '.join(known)}")
+            with contextlib.redirect_stdout(None):  # it prints which libraries it did not find
+                onnxruntime.preload_dlls()
+            session = onnxruntime.InferenceSession(path, options, providers=PROVIDERS[provider], enable_fallback=0)
+            if session.get_providers()[0] == PROVIDERS[provider][0][0]:
+                return session
+            reason = "its libraries, or a GPU, are missing"
+        except Exception as error:  # its own exceptions have no common base
+            reason = " ".join(str(error).split())[:300]
+        said = f"the model was measured on {provider}, which is not here: the CPU serves it ({reason})"
+        warnings.warn(said, stacklevel=2)
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+
+
+def use_openvino(path: Path, threads: int, provider: str) -> tuple[list[str], Run]:
     import openvino
 
     settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
@@ -124,7 +156,7 @@ def use_openvino(path: Path, threads: int) -> tuple[list[str], Run]:
     return [port.node.friendly_name for port in model.inputs], run
 
 
-RUNTIMES: dict[str, Callable[[Path, int], tuple[list[str], Run]]] = {
+RUNTIMES: dict[str, Callable[[Path, int, str], tuple[list[str], Run]]] = {
     "onnxruntime": use_onnxruntime,
     "openvino": use_openvino,
 }

@@ -59,7 +59,7 @@ def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any])
     check(settings, task)
     machine = QuietMachine()
     with machine.working():
-        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
+        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks(), settings.device)
         weights = module_fingerprint(teacher)
         if (weights, task.fingerprint) != (begun["teacher"]["weights"], begun["task"]["data"]):
             raise ConfigError(

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from autoopt.core import artifact
 from autoopt.core.cpu import cpu_name, saturates
 from autoopt.core.errors import ArtifactError, ConfigError, TrialError
 from autoopt.core.metric import QUALITIES
+from autoopt.core.packages import version_of
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import BASELINE, TEACHER
 from autoopt.core.space import Space, restrict, trains, typical, values, without_temperature
@@ -26,11 +26,13 @@ from autoopt.pipeline import Bench, build_student
 from autoopt.quantization import SCHEMES, offered
 from autoopt.runtimes import RUNTIMES, Session
 from autoopt.runtimes.export import export
+from autoopt.runtimes.providers import chosen, machine_of
 from autoopt.tasks import TASKS, Task
 from autoopt.tasks.checks import check_task, check_teacher
 from autoopt.tasks.goal import CLASSIFICATION
 from autoopt.training.lessons import Library
 from autoopt.training.loop import Hooks
+from autoopt.training.place import place_of
 from autoopt.training.teacher import check_options, load_teacher, needs_training
 
 
@@ -50,8 +52,11 @@ def judged(settings: Settings, task: Task) -> Task:
 
 
 def check(settings: Settings, task: Task) -> None:
-    """Whether task, space and KPIs fit together. Also sets torch's threads. Raises ConfigError."""
+    """Whether task, space and KPIs fit together. Also sets torch's threads. Raises
+    ConfigError, where the device or the provider is not here, too."""
     torch.set_num_threads(settings.threads)
+    place_of(settings.device)
+    chosen(settings.provider)
     students = (TEACHER, *task.students)
     for student in values(settings.space.knobs["student"]):
         if student not in students:
@@ -121,14 +126,16 @@ def make_bench(
     fingerprint; `quiet`: that of the search, which works under it. Raises ConfigError where the baseline's runtime
     cannot serve it.
     """
-    first = settings.runtimes[0]
+    first, provider = settings.runtimes[0], chosen(settings.provider)
     baseline = _baseline(settings, task, teacher, weights)
     try:
         session = _open(settings, first, baseline)
     except TrialError as error:
         others = " or ".join(f"runtime={name}" for name in RUNTIMES if name != first)
         raise ConfigError(f"runtime={first} cannot serve the baseline: {error}: type {others}") from error
-    library = Library(task, weights, settings.cache, open_teacher=lambda: RUNTIMES[first](baseline, settings.threads))
+    library = Library(
+        task, weights, settings.cache, open_teacher=lambda: RUNTIMES[first](baseline, settings.threads, provider)
+    )
     library.lessons()  # now, so that no trial's seconds contain it
     return Bench(
         task=task,
@@ -145,6 +152,7 @@ def make_bench(
         structures=settings.folder / "structures",
         quiet=quiet or QuietMachine(),
         drift=Drift(),
+        device=settings.device,
     )
 
 
@@ -152,10 +160,11 @@ def _conditions(settings: Settings) -> dict[str, Any]:
     return {
         "runtime": settings.runtimes[0],
         "threads": settings.runtime_threads,
+        **machine_of(chosen(settings.provider)),
         "measuring": asdict(settings.measuring),
         "cpu": cpu_name(),
         "saturates": saturates(),
-        "versions": {package: version(package) for package in ("autoopt", "onnxruntime", *_packages(settings))},
+        "versions": {package: version_of(package) for package in ("autoopt", "onnxruntime", *_packages(settings))},
     }
 
 
@@ -166,7 +175,7 @@ def _packages(settings: Settings) -> list[str]:
 
 
 def _open(settings: Settings, runtime: str, path: Path) -> Session:
-    return RUNTIMES[runtime](path, settings.runtime_threads)
+    return RUNTIMES[runtime](path, settings.runtime_threads, chosen(settings.provider))
 
 
 def _baseline(settings: Settings, task: Task, teacher: nn.Module, weights: str) -> Path:

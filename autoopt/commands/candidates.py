@@ -153,6 +153,7 @@ def baseline(searched: Settings, study: Study, task: Task) -> Candidate:
         seed=searched.seed,
         study=searched.study,
         trial=0,
+        provider=searched.provider,
     )
     lineage = {
         "study_id": study.user_attrs[IDENTITY],

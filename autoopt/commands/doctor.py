@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from autoopt.commands.conclude import stdout_console
 from autoopt.config import Settings
 from autoopt.core.cpu import cpu_flags, cpu_name, usable_cores
 from autoopt.core.errors import AutooptError, one_line
+from autoopt.core.packages import distribution_of, version_of
 from autoopt.core.passwords import masked
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft
@@ -50,6 +50,7 @@ def doctor(settings: Settings) -> int:
         "python": _python,
         "packages": partial(_packages, settings),
         "cpu": _cpu,
+        "devices": partial(_devices, settings),
         "schemes": _schemes,
         "threads": partial(_threads, settings),
         "quiet": _quiet,
@@ -58,7 +59,7 @@ def doctor(settings: Settings) -> int:
         "configuration": partial(_configuration, settings, task),
         "teacher": partial(_teacher, settings, task),
         "tracking": partial(_tracking, settings),
-        "a tiny trial": partial(_tiny_trial, settings.runtimes),
+        "a tiny trial": partial(_tiny_trial, settings),
     }
     table = Table("check", "status", "found", "what to do", title="autoopt doctor", title_justify="left")
     worst = 0
@@ -88,12 +89,18 @@ def _python() -> Finding:
 
 def _packages(settings: Settings) -> Finding:
     names = dict.fromkeys((*PACKAGES, *settings.runtimes))
-    return Finding(OK, ", ".join(f"{name} {version(name)}" for name in names))
+    return Finding(OK, ", ".join(f"{distribution_of(name)} {version_of(name)}" for name in names))
 
 
 def _cpu() -> Finding:
     known = [flag for flag in ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimddp") if flag in cpu_flags()]
     return Finding(OK, f"{cpu_name()}, {os.cpu_count()} cores, {', '.join(known) or 'features unknown'}")
+
+
+def _devices(settings: Settings) -> Finding:
+    from autoopt.commands.devices import in_words
+
+    return Finding(OK, *in_words(settings))
 
 
 def _schemes() -> Finding:
@@ -195,11 +202,12 @@ def _teacher(settings: Settings, load: Callable[[], Task]) -> Finding:
     from autoopt.runtimes import RUNTIMES
     from autoopt.runtimes.export import export
     from autoopt.runtimes.parity import check_parity
+    from autoopt.runtimes.providers import chosen
     from autoopt.tasks.checks import check_teacher
     from autoopt.training.loop import Hooks
     from autoopt.training.teacher import load_teacher, needs_training
 
-    task = load()
+    task, provider = load(), chosen(settings.provider)
     if needs_training(task, settings.teacher):
         return Finding(OK, "trained by the first search, beside its budget, then kept")
     teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
@@ -207,7 +215,8 @@ def _teacher(settings: Settings, load: Callable[[], Task]) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         path, inputs = Path(folder) / "teacher.onnx", task.validation.inputs[:64]
         exporter = export(teacher, inputs, path)
-        off = [check_parity(teacher, RUNTIMES[name](path, 1), inputs)["parity_max_abs"] for name in settings.runtimes]
+        sessions = [RUNTIMES[name](path, 1, provider) for name in settings.runtimes]
+        off = [check_parity(teacher, session, inputs)["parity_max_abs"] for session in sessions]
     return Finding(OK, f"exported by {exporter}, off by {max(off):.1g} at most in {' and '.join(settings.runtimes)}")
 
 
@@ -231,7 +240,7 @@ def _tracking(settings: Settings) -> Finding:
     return Finding(OK, uri)
 
 
-def _tiny_trial(runtimes: tuple[str, ...]) -> Finding:
+def _tiny_trial(settings: Settings) -> Finding:
     """The whole path once, on digits, in a folder that is removed again; of several runtimes under the last one."""
     from autoopt.commands.bench import make_bench
     from autoopt.config import load_settings
@@ -240,6 +249,7 @@ def _tiny_trial(runtimes: tuple[str, ...]) -> Finding:
     from autoopt.training.loop import Hooks
     from autoopt.training.teacher import load_teacher, module_fingerprint
 
+    runtimes = settings.runtimes
     recipe = Recipe(
         "cnn",
         "none",
@@ -254,9 +264,10 @@ def _tiny_trial(runtimes: tuple[str, ...]) -> Finding:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         chosen = f"runtime=[{','.join(runtimes)}]"
-        settings = load_settings(["task=digits", chosen, f"outputs={folder}", "teacher.epochs=2"])
+        where = [f"runtime.provider={settings.provider}", f"device={settings.device}"]
+        settings = load_settings(["task=digits", chosen, *where, f"outputs={folder}", "teacher.epochs=2"])
         task = TASKS["digits"]()
-        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
+        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks(), settings.device)
         bench = make_bench(settings, task, teacher, module_fingerprint(teacher))
         draft = Draft(recipe)
         run_trial(draft, bench, Path(folder), Hooks(), lambda measurements: None)

@@ -126,6 +126,7 @@ class Keeper:
             seed=self.settings.seed,
             study=self.settings.study,
             trial=number,
+            provider=self.bench.provider,
         )
 
     def make_room(self, standing: Standing) -> None:

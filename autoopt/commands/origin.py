@@ -16,6 +16,7 @@ from autoopt.core.cpu import cpu_name, usable_cores
 from autoopt.core.passwords import masked
 from autoopt.core.user import user_name
 from autoopt.runtimes import RUNTIMES
+from autoopt.runtimes.providers import chosen, machine_of
 from autoopt.tasks import Task
 from autoopt.tracking.target import Data, Origin
 
@@ -36,6 +37,7 @@ def keep_origin(study: Study, settings: Settings, task: Task) -> None:
             "versions": {**_versions(), "python": platform.python_version()},
             "machine": platform.node(),
             "cpu": f"{cpu_name()}, {usable_cores()} cores, {settings.runtime_threads} to serve",
+            "gpu": machine_of(chosen(settings.provider)).get("gpu", ""),
             "architecture": platform.machine(),
             "data": {"digest": task.fingerprint, "source": masked(task.data_source), "rows": rows},
         },
@@ -52,6 +54,7 @@ def origin_of(study: Study, task: str) -> Origin:
         "autoopt.versions": ", ".join(f"{name} {is_at}" for name, is_at in kept["versions"].items()),
         "autoopt.machine": kept["machine"],
         "autoopt.cpu": kept["cpu"],
+        **({"autoopt.gpu": kept["gpu"]} if kept.get("gpu") else {}),
     }
     data = kept["data"]
     return Origin(kept["owner"], tags, Data(task, data["digest"], data["source"], data["rows"]))
@@ -67,6 +70,11 @@ def cpu_of(study: Study) -> str:
     return str(study.user_attrs.get(ORIGIN, {}).get("cpu", UNKNOWN)).rsplit(", ", 2)[0]
 
 
+def gpu_of(study: Study) -> str:
+    """The name of the GPU that its last session measured on; '' where that was the CPU."""
+    return str(study.user_attrs.get(ORIGIN, {}).get("gpu", ""))
+
+
 def measured_there(study: Study, card: Mapping[str, Any]) -> dict[str, Any]:
     """A card made on this machine, of what was measured where the study was searched: machine and versions are those
     of its record, or UNKNOWN.
@@ -74,9 +82,12 @@ def measured_there(study: Study, card: Mapping[str, Any]) -> dict[str, Any]:
     kept, cpu = study.user_attrs.get(ORIGIN, {}), cpu_of(study)
     versions = kept.get("versions", {})
     facts = card["facts"] if cpu == cpu_name() else {**card["facts"], "cpu_saturates_int8": UNKNOWN}
+    where = {"cpu": cpu, "machine": kept.get("architecture", UNKNOWN)}
+    if gpu := gpu_of(study):
+        where["gpu"] = gpu
     return {
         **card,
-        "measured_on": {**card["measured_on"], "cpu": cpu, "machine": kept.get("architecture", UNKNOWN)},
+        "measured_on": {**card["measured_on"], **where},
         "facts": facts,
         "versions": {name: versions.get(name, UNKNOWN) for name in card["versions"]},
     }

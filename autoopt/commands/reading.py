@@ -6,7 +6,19 @@ from autoopt.core.errors import ConfigError
 from autoopt.core.lookup import suggestion
 
 READERS: Mapping[str, tuple[str, ...]] = {
-    "worker": ("study", "outputs", "storage", "host", "workers", "threads", "tracking", "limits", "task", "teacher"),
+    "worker": (
+        "study",
+        "outputs",
+        "storage",
+        "host",
+        "workers",
+        "threads",
+        "device",
+        "tracking",
+        "limits",
+        "task",
+        "teacher",
+    ),
     "report": ("study", "outputs", "storage", "task", "seed"),
     "compare": ("study", "outputs", "storage"),
     "sync": ("study", "outputs", "storage", "task", "seed", "tracking"),

@@ -12,7 +12,7 @@ from rich.table import Table
 from autoopt.champion.card import make_card
 from autoopt.champion.statistics import drop_interval
 from autoopt.commands.conclude import stdout_console
-from autoopt.commands.origin import UNKNOWN, cpu_of, measured_there
+from autoopt.commands.origin import UNKNOWN, cpu_of, gpu_of, measured_there
 from autoopt.commands.searched import as_searched, bench_of, ended_trial, outcome_of, task_of
 from autoopt.config import Settings
 from autoopt.core import artifact
@@ -82,9 +82,9 @@ def _compared(searched: Settings, study: Study, trial: Trial, bench: Bench, work
     evaluation, model = _make(trial, bench, work)
     checks = _checks(trial, evaluation, bench.task.goal.metric.name, _drop(bench, trial, model))
     latencies = _latencies(trial, evaluation, searched.measuring.max_spread)
-    cpu = cpu_of(study)
-    if cpu != cpu_name():
-        other = "on an unknown CPU" if cpu == UNKNOWN else f"on another CPU, {cpu}"
+    cpu, gpu = cpu_of(study), gpu_of(study)
+    if cpu != cpu_name() or gpu != bench.conditions.get("gpu", ""):
+        other = "on an unknown CPU" if cpu == UNKNOWN else f"on another machine, {gpu or cpu}"
         latencies = [replace(check, holds=None, allowed=f"measured {other}") for check in latencies]
     checks += latencies
     holds = all(check.holds is not False for check in checks)
@@ -184,6 +184,7 @@ def _card(searched: Settings, trial: Trial, bench: Bench, model: Path, evaluatio
         seed=searched.seed,
         study=searched.study,
         trial=trial.number,
+        provider=bench.provider,
     )
 
 

@@ -24,6 +24,7 @@ from autoopt.core.quiet import QuietMachine
 from autoopt.core.trial import FAILED
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
+from autoopt.runtimes.providers import CPU, chosen
 from autoopt.search.backup import DATABASE
 from autoopt.search.budget import EXHAUSTED, FAILURES
 from autoopt.search.lock import Holding, lock_folder, lock_study
@@ -98,7 +99,7 @@ def _prepare(
         display.say("no weights of the teacher are given: it is trained once and kept, or read where it was")
     with quiet.working():
         hooks = Hooks(should_stop=partial(_give_way, quiet, stop))
-        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks)
+        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, hooks, settings.device)
         if needs_training(task, settings.teacher) and not begun:
             check_teacher(task, teacher)
         weights = module_fingerprint(teacher)
@@ -173,5 +174,11 @@ def fingerprint(settings: Settings, task: Task, teacher: str) -> dict[str, Any]:
         "task": {"name": task.name, "data": task.fingerprint},
         **{key: settings.raw[key] for key in ("space", "kpis", "seed")},
         "teacher": {"weights": teacher},
-        "runtime": {key: settings.raw["runtime"][key] for key in ("name", "threads")},
+        "runtime": {key: settings.raw["runtime"][key] for key in ("name", "threads")} | _provider(settings),
     }
+
+
+def _provider(settings: Settings) -> dict[str, str]:
+    """Nothing on the CPU: studies of before this go on there."""
+    provider = chosen(settings.provider)
+    return {} if provider == CPU else {"provider": provider}

@@ -17,6 +17,7 @@ from autoopt.report.outcome import Outcome
 from autoopt.search.study import CONFIGURATION, FINGERPRINT
 from autoopt.tasks import Task
 from autoopt.training.loop import Hooks
+from autoopt.training.place import AUTO, CPU
 from autoopt.training.teacher import load_teacher, module_fingerprint
 
 
@@ -31,6 +32,10 @@ def as_searched(settings: Settings, study: Study) -> Settings:
     saved["registry"] = {"model": named}
     saved |= {"study": settings.study, "outputs": str(settings.outputs), "trial": settings.trial}
     saved |= {"storage": settings.storage, "host": settings.raw["host"]}
+    # Training is at home on any machine; speed is compared on the provider that the study was measured on.
+    device = settings.raw.get("device", AUTO)
+    saved["device"] = saved.get("device", CPU) if device == AUTO else device
+    saved["runtime"] = {**saved["runtime"], "provider": study.user_attrs[FINGERPRINT]["runtime"].get("provider", CPU)}
     found = parse_settings({**compose_config([]), **saved})
     return replace(found, tracking_uri=tracking_address(settings.tracking_uri, found.tracking_uri))
 
@@ -58,7 +63,7 @@ def bench_of(searched: Settings, study: Study, task: Task) -> Bench:
     check(searched, task)
     quiet = QuietMachine()
     with quiet.working():
-        teacher = load_teacher(task, searched.teacher, searched.cache, searched.seed, Hooks())
+        teacher = load_teacher(task, searched.teacher, searched.cache, searched.seed, Hooks(), searched.device)
         weights, begun = module_fingerprint(teacher), study.user_attrs[FINGERPRINT]["teacher"]["weights"]
         if weights != begun:
             raise ConfigError(

@@ -39,7 +39,7 @@ from autoopt.training.teacher import load_teacher, module_fingerprint
 
 LONGEST_S = 600.0  # that it waits for a search to begin
 LOOK_S = 1.0
-LOCAL = ("study", "outputs", "storage", "host", "workers", "threads", "limits")
+LOCAL = ("study", "outputs", "storage", "host", "workers", "threads", "device", "limits")
 """Sections that are this machine's own; all else is the study's."""
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def _prepare(settings: Settings, study: Study) -> tuple[Task, Bench]:
     check(settings, task)
     quiet = QuietMachine()
     with quiet.working():
-        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
+        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks(), settings.device)
         weights = module_fingerprint(teacher)
         check_same(settings.study, study.user_attrs[FINGERPRINT], fingerprint(settings, task, weights))
         return task, make_bench(settings, task, teacher, weights, quiet)

@@ -26,7 +26,10 @@ class Inputs:
 
     def __getitem__(self, index: Any) -> "Inputs":
         """The inputs at a slice or an array of places."""
-        taken = self.arrays_at(index)
+        return self.cut(self.arrays_at(index), index)
+
+    def cut(self, taken: dict[str, Any], index: Any) -> "Inputs":
+        """Arrays that were taken at `index`, on another device maybe, with sequences cut to the longest of them."""
         if self.lengths is None:
             return Inputs(taken)
         lengths = self.lengths[index]

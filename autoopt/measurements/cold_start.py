@@ -28,8 +28,8 @@ def cold_start(subject: Subject) -> dict[str, Measurement]:
         np.savez(inputs, **calls)
         mine, base = [], []
         for _ in range(STARTS):
-            mine.append(_served(subject.path, inputs, subject.threads, subject.runtime))
-            base.append(_served(subject.baseline_path, inputs, subject.threads, subject.baseline_runtime))
+            mine.append(_served(subject.path, inputs, subject, subject.runtime))
+            base.append(_served(subject.baseline_path, inputs, subject, subject.baseline_runtime))
     return {name: _measurement([m[name] for m in mine], [b[name] for b in base]) for name in NAMES}
 
 
@@ -41,8 +41,9 @@ def _calls(inputs: Inputs) -> dict[str, np.ndarray]:
     }
 
 
-def _served(model: Path, inputs: Path, threads: int, runtime: str) -> dict[str, float]:
-    return dict(run_fresh(str(serve_once.__file__), str(model), str(inputs), str(threads), runtime))
+def _served(model: Path, inputs: Path, subject: Subject, runtime: str) -> dict[str, float]:
+    words = (str(model), str(inputs), str(subject.threads), runtime, subject.provider)
+    return dict(run_fresh(str(serve_once.__file__), *words))
 
 
 def _measurement(mine: list[float], base: list[float]) -> Measurement:

@@ -1,10 +1,11 @@
 """Load a model and serve the inputs of a file, in a process that has done nothing else: prints its time and memory.
 
-    python serve_once.py MODEL INPUTS.npz THREADS RUNTIME
+    python serve_once.py MODEL INPUTS.npz THREADS RUNTIME PROVIDER
 
 Run by its path, so that nothing of autoopt, and no torch, is in the process: what is measured is what a server pays.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -12,12 +13,19 @@ from collections.abc import Callable
 from typing import Any
 
 Serve = Callable[[dict[str, Any]], Any]
+ON_CUDA = {"device_id": 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+PROVIDERS: dict[str, list[Any]] = {
+    "tensorrt": [("TensorrtExecutionProvider", {"device_id": 0}), ("CUDAExecutionProvider", ON_CUDA)],
+    "cuda": [("CUDAExecutionProvider", ON_CUDA)],
+    "cpu": ["CPUExecutionProvider"],
+}
+"""Those of autoopt/runtimes/providers.py."""
 
 
-def main(model: str, inputs: str, threads: int, runtime: str) -> None:
+def main(model: str, inputs: str, threads: int, runtime: str, provider: str) -> None:
     import numpy as np
 
-    open_model = RUNTIMES[runtime](threads)
+    open_model = RUNTIMES[runtime](threads, provider)
     own = peak_mb()
     with np.load(inputs, allow_pickle=False) as found:
         calls: dict[str, dict[str, str]] = {}
@@ -34,7 +42,7 @@ def main(model: str, inputs: str, threads: int, runtime: str) -> None:
     print(json.dumps({"load_ms": 1e3 * loaded, "peak_rss_mb": peak_mb(), "runtime_rss_mb": own}))
 
 
-def use_onnxruntime(threads: int) -> Callable[[str], tuple[set[str], Serve]]:
+def use_onnxruntime(threads: int, provider: str) -> Callable[[str], tuple[set[str], Serve]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -42,14 +50,24 @@ def use_onnxruntime(threads: int) -> Callable[[str], tuple[set[str], Serve]]:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
+    if provider != "cpu":
+        with contextlib.redirect_stdout(None):  # it prints which libraries it did not find
+            onnxruntime.preload_dlls()
+
     def open_model(path: str) -> tuple[set[str], Serve]:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=PROVIDERS[provider], enable_fallback=0)
+        assert session.get_providers()[0] == first_of(provider), f"it runs on {session.get_providers()}"
         return {value.name for value in session.get_inputs()}, lambda call: session.run(None, call)
 
     return open_model
 
 
-def use_openvino(threads: int) -> Callable[[str], tuple[set[str], Serve]]:
+def first_of(provider: str) -> str:
+    first = PROVIDERS[provider][0]
+    return first if isinstance(first, str) else str(first[0])
+
+
+def use_openvino(threads: int, provider: str) -> Callable[[str], tuple[set[str], Serve]]:
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it goes without
     import openvino
 
@@ -67,8 +85,8 @@ def use_openvino(threads: int) -> Callable[[str], tuple[set[str], Serve]]:
 
 
 RUNTIMES = {"onnxruntime": use_onnxruntime, "openvino": use_openvino}
-"""Each takes the number of threads, imports itself and returns a function from the model's file to the names of its
-inputs and what serves a call. The settings are those of the runtimes of autoopt.
+"""Each takes the number of threads and onnxruntime's provider, imports itself and returns a function from the model's
+file to the names of its inputs and what serves a call. The settings are those of the runtimes of autoopt.
 """
 
 
@@ -87,4 +105,4 @@ def peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5])

@@ -61,5 +61,7 @@ class Subject:
     """What each input belongs to; (): not known."""
     threads: int = 1
     """That serve one call."""
+    provider: str = "cpu"
+    """Of onnxruntime."""
     runtime: str = "onnxruntime"
     baseline_runtime: str = "onnxruntime"

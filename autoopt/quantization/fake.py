@@ -85,6 +85,8 @@ class InputRange(nn.Module):
     seen: Tensor
     handle: RemovableHandle | None = None
     """Of the hook that calls it."""
+    begun: bool = False
+    """As `seen` says in training, without waiting for a GPU to tell."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,10 +97,11 @@ class InputRange(nn.Module):
         if self.training:
             with torch.no_grad():
                 low, high = inputs.amin().clamp(max=0.0), inputs.amax().clamp(min=0.0)
-                share = MOMENTUM if self.seen else 1.0
+                share = MOMENTUM if self.begun else 1.0
                 self.low.lerp_(low, share)
                 self.high.lerp_(high, share)
                 self.seen.fill_(True)
+                self.begun = True
         scale, zero = grid(self.low, self.high)
         return torch.fake_quantize_per_tensor_affine(inputs, scale, zero, 0, LEVELS)
 
@@ -113,7 +116,7 @@ class RoundedWeight(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         largest = weight.detach().abs().flatten(1).amax(1)
         scale = (largest / self.steps).clamp(min=torch.finfo(torch.float32).tiny)
-        zeros = torch.zeros(len(scale), dtype=torch.int32)
+        zeros = torch.zeros(len(scale), dtype=torch.int32, device=scale.device)
         return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -self.steps, self.steps)
 
 

@@ -11,15 +11,17 @@ from autoopt.core.cpu import usable_cores
 from autoopt.core.errors import TrialError, one_line
 from autoopt.core.inputs import Inputs
 from autoopt.core.packages import import_unreported
+from autoopt.runtimes.providers import CPU
 
 
-def open_openvino(path: Path, threads: int) -> Callable[[Inputs], np.ndarray]:
+def open_openvino(path: Path, threads: int, provider: str = CPU) -> Callable[[Inputs], np.ndarray]:
     """`threads` >= 1 work on one call, none of them pinned to a core. Calls of several threads run side by side, as
     many as there are cores for, each on a copy of the model, which is compiled when it is first needed: streams, its
     own way to do so, cost more a call.
 
-    Arithmetic is float32, as in onnxruntime: where the CPU has bfloat16, OpenVINO would take that, and be off by more
-    than parity allows. Raises TrialError where it cannot load the model, such as for an operator that it lacks.
+    `provider` is onnxruntime's. Arithmetic is float32, as there: where the CPU has bfloat16, OpenVINO would take that,
+    and be off by more than parity allows. Raises TrialError where it cannot load the model, such as for an operator
+    that it lacks.
     """
     openvino = import_unreported("openvino")
     core = openvino.Core()

@@ -1,7 +1,9 @@
 """Batches to evaluate in: of about one length, as many rows as memory allows."""
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoopt.core.inputs import Inputs
 
@@ -14,7 +16,7 @@ def by_length(inputs: Inputs) -> Tensor:
 
 
 @torch.no_grad()
-def module_outputs(model: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
+def module_outputs(model: Callable[..., Tensor], inputs: Inputs) -> tuple[Tensor, Tensor]:
     """The outputs (n, k) of a module in eval mode, in the order of by_length, and the places of their rows."""
     longest, places = 1 if inputs.lengths is None else int(inputs.lengths.max()), by_length(inputs)
     batches = places.split(max(1, min(ROWS, TOKENS // longest)))

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from autoopt.core.errors import TrialError
 from autoopt.core.recipe import Recipe
+from autoopt.tasks.goal import Goal
 from autoopt.training.distillation import distillation_loss
-from autoopt.training.lessons import Lessons
+from autoopt.training.lessons import Batch
 
 EXPLODED = 100.0
 """An epoch's mean loss is so many times that of a model that knows nothing. On digits no optimizer comes above 2.3
@@ -25,23 +27,44 @@ def where(epoch: int, recipe: Recipe) -> str:
     return f"in epoch {epoch + 1} of {recipe.epochs}, under {rate}"
 
 
-def finite(loss: float, epoch: int, recipe: Recipe) -> float:
-    """The loss of a step. Raises TrialError where it is no number: the step would make all weights like it."""
-    if not math.isfinite(loss):
-        raise TrialError(f"the loss became {loss} {where(epoch, recipe)}: a smaller one may do")
-    return loss
+@dataclass(eq=False)
+class Losses:
+    """Of the steps of an epoch, read `at_once`. Raises TrialError where one is no number: its step makes all weights
+    like it, as does each one after it.
+    """
+
+    epoch: int
+    recipe: Recipe
+    at_once: int
+    read: list[float] = field(default_factory=list)
+    _waiting: list[Tensor] = field(default_factory=list)
+
+    def add(self, loss: Tensor) -> None:
+        self._waiting.append(loss.detach().reshape(()))
+        if len(self._waiting) >= self.at_once:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Read what waits."""
+        found = torch.stack(self._waiting).tolist() if self._waiting else []
+        self._waiting.clear()
+        for loss in found:
+            if not math.isfinite(loss):
+                rate = where(self.epoch, self.recipe)
+                raise TrialError(f"the loss became {loss} {rate}: a smaller one may do")
+        self.read += found
 
 
 @torch.no_grad()
-def blind_loss(lessons: Lessons, recipe: Recipe, index: Tensor) -> float:
+def blind_loss(batch: Batch, recipe: Recipe, goal: Goal) -> float:
     """Of a model that answers 0 whatever it sees: any training may come to that, from however good a start."""
     return distillation_loss(
-        torch.zeros_like(lessons.logits[index]),
-        lessons.logits[index],
-        lessons.split.targets[index],
+        torch.zeros_like(batch.logits),
+        batch.logits,
+        batch.targets,
         temperature=recipe.temperature or 1.0,
         weight=recipe.distill_weight or 0.0,
-        goal=lessons.goal,
+        goal=goal,
     ).item()
 
 

@@ -21,6 +21,7 @@ from autoopt.tasks.batches import by_length
 from autoopt.tasks.goal import CLASSES, CLASSIFICATION, Goal
 
 EXPORTED_BATCH = 32
+DEVICE_SHARE = 0.25  # of a GPU's free memory, at most, for what is learned from: models and other workers need the rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,44 @@ class Lessons:
     split: Split
     logits: Tensor
     goal: Goal = CLASSES
+
+    def take(self, index: Tensor, device: torch.device) -> "Batch":
+        """The rows at `index`, itself on the CPU, on a device."""
+        inputs, targets = self.split.inputs, self.split.targets
+        if device.type == "cpu":
+            return Batch(inputs[index], self.logits[index], targets[index])
+        if self.logits.device == device:
+            there = sent(index, device)
+            return Batch(inputs.cut(inputs.arrays_at(there), index), self.logits[there], targets[there])
+        arrays = {name: sent(array, device) for name, array in inputs[index].arrays.items()}
+        return Batch(Inputs(arrays), sent(self.logits[index], device), sent(targets[index], device))
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    inputs: Inputs
+    logits: Tensor
+    targets: Tensor
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """By way of pinned memory: nobody waits for it."""
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def placed(lessons: Lessons, device: torch.device) -> Lessons:
+    """On the device, where they take a small share of the memory that is free there; else as they are, and batches
+    travel. Lengths of sequences stay: they say how long the tensors of a batch are.
+    """
+    if device.type == "cpu" or lessons.logits.device == device:
+        return lessons
+    inputs, targets = lessons.split.inputs, lessons.split.targets
+    size = sum(tensor.nbytes for tensor in (*inputs, lessons.logits, targets))
+    if size > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return lessons
+    arrays = {name: array.to(device) for name, array in inputs.arrays.items()}
+    split = Split(Inputs(arrays, inputs.lengths, inputs.sequences), targets.to(device), lessons.split.slices)
+    return Lessons(split, lessons.logits.to(device), lessons.goal)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +84,14 @@ class Library:
     folder: Path
     open_teacher: Callable[[], Session]
     _parts: dict[int, Lessons] = field(default_factory=dict)
+    _placed: dict[tuple[int, torch.device], Lessons] = field(default_factory=dict)
+
+    def lessons_on(self, device: torch.device, parts: int = 0) -> Lessons:
+        """The same, on a device: the last ones stay there for the next trial."""
+        if (parts, device) not in self._placed:
+            self._placed.clear()
+            self._placed[parts, device] = placed(self.lessons(parts), device)
+        return self._placed[parts, device]
 
     def lessons(self, parts: int = 0) -> Lessons:
         """The train split, followed by so many parts of the transfer set. Raises TrialError where the task has none."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,9 @@ from autoopt.tasks.batches import module_outputs
 from autoopt.tasks.goal import CLASSES, Goal
 from autoopt.training import divergence
 from autoopt.training.distillation import distillation_loss
-from autoopt.training.lessons import Lessons
+from autoopt.training.lessons import Batch, Lessons, placed, sent
 from autoopt.training.optimizers import OPTIMIZERS
+from autoopt.training.place import HERE, Place
 from autoopt.training.schedules import factor
 
 RECALIBRATION_BATCHES = 20
@@ -53,13 +54,30 @@ def train(
     seed: int,
     hooks: Hooks,
     fine: Fine = Fine(),
+    at: Place = HERE,
 ) -> list[float]:
-    """Train pruned.model in place; afterwards it holds the weights of its best epoch on validation, masks baked in.
+    """Train pruned.model in place; afterwards it holds the weights of its best epoch on validation, masks baked in, on
+    the CPU wherever it was trained.
 
     Returns the quality on validation after each epoch, NaN where the metric says nothing. Raises TrialError where the
     training diverges (see divergence), Interrupted when told to stop.
     """
     torch.manual_seed(seed)  # for dropout: what went before may have drawn numbers, or not
+    with at.holding(pruned.model):
+        placing = replace(placed(lessons, at.device), goal=at.goal(lessons.goal))
+        return _train(pruned, placing, validation, recipe, seed, hooks, fine, at)
+
+
+def _train(
+    pruned: Pruned,
+    lessons: Lessons,
+    validation: Split,
+    recipe: Recipe,
+    seed: int,
+    hooks: Hooks,
+    fine: Fine,
+    at: Place,
+) -> list[float]:
     model = pruned.model
     row = OPTIMIZERS[str(recipe.optimizer)]
     optimizer = row.build(model, recipe)
@@ -69,11 +87,12 @@ def train(
     steps = recipe.epochs * steps_per_epoch
     base_rates = [group["lr"] for group in optimizer.param_groups]
     generator = torch.Generator().manual_seed(seed)
+    scaler = at.scaler()
 
     curve: list[float] = []
     best, best_weights, untrained = -math.inf, None, math.nan
     for epoch in range(recipe.epochs):
-        losses: list[float] = []
+        losses = divergence.Losses(epoch, recipe, at.checked_steps)
         _set_mode(model, optimizer, training=True)
         for number, index in enumerate(shuffled(lessons.split.inputs, batch_size, generator)):
             if hooks.should_stop():
@@ -85,20 +104,24 @@ def train(
             scale = factor(step, steps, recipe.warmup or 0.0, recipe.schedule or "constant")
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = rate * scale
-            loss = _loss(model, lessons, recipe, index, fine.label_smoothing)
-            losses.append(divergence.finite(loss.item(), epoch, recipe))
+            batch = lessons.take(index, at.device)
+            loss = _loss(at.outputs(model, tuple(batch.inputs)), batch, recipe, lessons.goal, fine.label_smoothing)
+            losses.add(loss)
             if step == 0:
-                untrained = max(losses[0], divergence.blind_loss(lessons, recipe, index))
+                untrained = max(loss.item(), divergence.blind_loss(batch, recipe, lessons.goal))
             optimizer.zero_grad()
-            loss.backward()
+            scaler.scale(loss).backward()
             if fine.clip is not None:
+                scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(model.parameters(), fine.clip)
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
+        losses.catch_up()
         _set_mode(model, optimizer, training=False)
         if row.averages:
-            _recalibrate(model, lessons.split, batch_size, generator)
-        divergence.check_losses(losses, untrained, epoch, recipe)
-        outputs, places = module_outputs(model, validation.inputs)
+            _recalibrate(model, lessons, batch_size, generator, at)
+        divergence.check_losses(losses.read, untrained, epoch, recipe)
+        outputs, places = module_outputs(_taking(model, at), validation.inputs)
         divergence.check_model(model, outputs, epoch, recipe)
         quality = _score(outputs, places, validation, lessons.goal)
         curve.append(quality)
@@ -138,16 +161,23 @@ def raise_head(optimizer: Optimizer, model: nn.Module, factor: float) -> None:
             optimizer.add_param_group({**group, "params": fresh, "lr": group["lr"] * factor})
 
 
-def _loss(model: nn.Module, lessons: Lessons, recipe: Recipe, index: Tensor, label_smoothing: float) -> Tensor:
+def _loss(outputs: Tensor, batch: Batch, recipe: Recipe, goal: Goal, label_smoothing: float) -> Tensor:
     return distillation_loss(
-        model(*lessons.split.inputs[index]),
-        lessons.logits[index],
-        lessons.split.targets[index],
+        outputs,
+        batch.logits,
+        batch.targets,
         temperature=recipe.temperature or 1.0,
         weight=recipe.distill_weight or 0.0,
         label_smoothing=label_smoothing,
-        goal=lessons.goal,
+        goal=goal,
     )
+
+
+def _taking(model: nn.Module, at: Place) -> Callable[..., Tensor]:
+    """The model called with arrays of the CPU; its outputs are float32 throughout, as the exported file's will be."""
+    if at.is_cpu:
+        return model
+    return lambda *arrays: model(*(sent(array, at.device) for array in arrays)).cpu()
 
 
 def _set_mode(model: nn.Module, optimizer: Optimizer, *, training: bool) -> None:
@@ -159,15 +189,15 @@ def _set_mode(model: nn.Module, optimizer: Optimizer, *, training: bool) -> None
 
 
 @torch.no_grad()
-def _recalibrate(model: nn.Module, split: Split, batch_size: int, generator: torch.Generator) -> None:
+def _recalibrate(model: nn.Module, lessons: Lessons, batch_size: int, generator: torch.Generator, at: Place) -> None:
     """Batch norm's running statistics belong to the training iterate; take them anew at the averaged weights."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
     model.train()
-    for index in torch.randperm(len(split), generator=generator).split(batch_size)[:RECALIBRATION_BATCHES]:
+    for index in torch.randperm(len(lessons.split), generator=generator).split(batch_size)[:RECALIBRATION_BATCHES]:
         if len(index) > 1:
-            model(*split.inputs[index])
+            model(*lessons.take(index, at.device).inputs)
     model.eval()
 
 

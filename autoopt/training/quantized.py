@@ -15,6 +15,7 @@ from autoopt.runtimes.export import fold_batch_norm
 from autoopt.tasks import Split
 from autoopt.training.lessons import Lessons
 from autoopt.training.loop import Hooks, train
+from autoopt.training.place import HERE, Place
 
 LOWER = 0.1  # times the recipe's learning rate: the weights are where they should be, but for rounding
 # Of the teacher as it is, whose recipe trains nothing: it imitates itself.
@@ -40,11 +41,13 @@ def train_quantized(
     seed: int,
     should_stop: Callable[[], bool] = lambda: False,
     on_epoch: Callable[[int, float], None] = lambda epoch, quality: None,
+    at: Place = HERE,
 ) -> Tuned:
     """Train a copy of the model for the recipe's `qat_epochs`, with its optimizer at a tenth of its learning rate.
 
-    Batch norms are folded before, as they will be in the file; zeros of a sparse model stay zero. The model itself is
-    not changed. Raises TrialError where it has no layer that could be rounded, and as `train` does.
+    Batch norms are folded before, as they will be in the file; zeros of a sparse model stay zero. On a GPU, too,
+    it computes in float32: bfloat16 is as coarse as the steps that are to be learned. The model itself is not changed.
+    Raises TrialError where it has no layer that could be rounded, and as `train` does.
     """
     if not recipe.qat_epochs:
         raise TrialError(f"{recipe.quantization} is trained: type space.qat_epochs=2")
@@ -57,8 +60,9 @@ def train_quantized(
         )
     keep = zeros_kept(copy) if recipe.sparsity else lambda: None
     pruned = Pruned(copy, advance=lambda progress: keep(), finish=keep)
+    whole, hooks = fine_tuning(recipe), Hooks(should_stop, on_epoch)
     try:
-        curve = train(pruned, lessons, validation, fine_tuning(recipe), seed=seed, hooks=Hooks(should_stop, on_epoch))
+        curve = train(pruned, lessons, validation, whole, seed=seed, hooks=hooks, at=at.in_float32())
     except TrialError as error:
         raise TrialError(f"under fake quantization {error}") from error
     return Tuned(copy, bake(copy, layers), tuple(curve))
@@ -80,6 +84,7 @@ def zeros_kept(model: nn.Module) -> Callable[[], None]:
     def keep() -> None:
         for name, weight in model.named_parameters():
             if name in masks:
+                masks[name] = masks[name].to(weight.device)  # which may have moved
                 weight.mul_(masks[name])
 
     return keep

@@ -18,6 +18,7 @@ from autoopt.pruning import Pruned
 from autoopt.tasks import Task
 from autoopt.training.lessons import Lessons
 from autoopt.training.loop import Fine, Hooks, module_quality, train
+from autoopt.training.place import CPU, Place, place_of
 
 WEIGHTS = "weights.safetensors"
 
@@ -43,12 +44,16 @@ class TeacherOptions:
     """The largest norm of the gradient, None: any."""
 
 
-def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> nn.Module:
-    """The task's teacher in eval mode. Raises ConfigError where weights do not fit, or nothing says how to get any."""
+def load_teacher(
+    task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks, device: str = CPU
+) -> nn.Module:
+    """The task's teacher in eval mode; our loop, where it trains it, does so on the device. Raises ConfigError where
+    weights do not fit, or nothing says how to get any.
+    """
     weights = options.checkpoint or task.weights
     if weights is None and not needs_training(task, options) and task.trained:
         return task.build_teacher().eval()
-    weights = weights or _made(task, options, cache, seed, hooks)
+    weights = weights or _made(task, options, cache, seed, hooks, device)
     model = task.build_teacher()
     try:
         state = {
@@ -91,7 +96,7 @@ def module_fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> Path:
+def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks, device: str) -> Path:
     """Path of the trained teacher's weights, with a card beside it that says how good it is and how it was made."""
     check_options(task, options)
     torch.manual_seed(seed)
@@ -103,6 +108,7 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
 
     def write(fresh: Path) -> None:
         curve: list[float] = []
+        trained_on: dict[str, str] = {}
         if task.fit:
             try:
                 task.fit.run(model)
@@ -110,11 +116,13 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
                 reason = f"{type(error).__name__}: {one_line(error, 300)}"
                 raise ConfigError(f"the fit of task {task.name} raised {reason}") from error
         else:
-            curve = _train(model, task, options, seed, hooks)
+            at = place_of(device)
+            curve = _train(model, task, options, seed, hooks, at)
+            trained_on = at.facts
         state = {name: value.clone().contiguous() for name, value in model.state_dict().items()}  # unshared
         save_file(state, fresh / WEIGHTS)
         quality = module_quality(model.eval(), task.validation, task.goal)
-        card = {**how, "curve": curve, f"validation_{task.goal.metric.name}": quality}
+        card = {**how, **trained_on, "curve": curve, f"validation_{task.goal.metric.name}": quality}
         (fresh / CARD).write_text(json.dumps(card, indent=2) + "\n")
 
     if not is_whole(place):
@@ -122,7 +130,7 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
     return place / WEIGHTS
 
 
-def _train(model: nn.Module, task: Task, options: TeacherOptions, seed: int, hooks: Hooks) -> list[float]:
+def _train(model: nn.Module, task: Task, options: TeacherOptions, seed: int, hooks: Hooks, at: Place) -> list[float]:
     """By our own loop, without anybody to imitate."""
     recipe = Recipe(
         student="teacher",
@@ -140,7 +148,7 @@ def _train(model: nn.Module, task: Task, options: TeacherOptions, seed: int, hoo
     fine = Fine(options.label_smoothing, options.clip, options.head_factor)
     lessons = Lessons(task.train, torch.zeros(len(task.train), task.classes), task.goal)
     try:
-        return train(Pruned(model), lessons, task.validation, recipe, seed=seed, hooks=hooks, fine=fine)
+        return train(Pruned(model), lessons, task.validation, recipe, seed=seed, hooks=hooks, fine=fine, at=at)
     except TrialError as error:
         less = f"{options.learning_rate / 10:g}"
         raise ConfigError(f"the teacher cannot be trained: {error}: type teacher.learning_rate={less}") from error
