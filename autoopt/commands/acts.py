@@ -25,7 +25,7 @@ from autoopt.training.teacher import load_teacher, module_fingerprint
 def make_acts(bench: Bench, work: Path, host: str) -> Acts:
     """`host`: what this machine is called."""
     where = {HOST: host, CPU: bench.conditions["cpu"]}
-    return Acts(partial(_evaluate, bench, work), partial(_make_up, bench, work), where)
+    return Acts(partial(_evaluate, bench, work), partial(_make_up, bench, work), where=where)
 
 
 def limited(acts: Acts, limit: Callable[[], AbstractContextManager[None]]) -> Acts:

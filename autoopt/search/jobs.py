@@ -29,6 +29,7 @@ from autoopt.search.screening import Gate
 
 Evaluate = Callable[[Draft, Gate], Iterable[Draft]]
 MakeUp = Callable[[Trial, Sequence[Recipe]], Iterable[Draft]]
+Measure = Callable[[Draft, Gate], None]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,18 @@ class Acts:
 
     evaluate: Evaluate
     make_up: MakeUp = lambda trial, recipes: ()
+    measure: Measure = lambda draft, gate: None
+    """Measures the artifact that another machine has made of the draft's recipe."""
     where: Mapping[str, str] = field(default_factory=dict)
     """The machine, among the facts of all that is done there: HOST and CPU."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a machine that does not measure has made of a recipe; the artifact is in the store."""
+
+    evaluation: Evaluation
+    sibling_of: int | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,8 @@ class Job:
     kpis: tuple[Kpi, ...]
     parent: Trial | None = None
     """The trial is on record already: its siblings alone are asked for."""
+    built: Built | None = None
+    """Its artifact was made on another machine: it is measured alone."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +162,16 @@ def _evaluated(
 
     clock = StageClock(on_stage=lambda stage: emit(Began(job.number, stage)))
     draft, found = Draft(job.recipe, job.siblings, clock), ()  # type: tuple[Draft, Iterable[Draft]]
+    if job.built:
+        clock.seconds.update(job.built.evaluation.seconds)
+        draft.curve += job.built.evaluation.curve
+        draft.facts |= job.built.evaluation.facts
     gate = Gate(job.rules, job.kpis, trials, job.recipe, cut, on_epoch, job.number)
     try:
-        found = acts.evaluate(draft, gate)
+        if job.built is None:
+            found = acts.evaluate(draft, gate)
+        else:
+            acts.measure(draft, gate)
     except Exception as error:
         draft.error = error
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 import logging
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -85,6 +85,8 @@ class Run:
             reason = self._why_stop()
             may_begin = self.search.crew.idle() and self._has_room()
             owes = bool(self.owed) and not self.search.should_stop() and not self._is_over()
+            if may_begin and self.search.measures and not self.search.should_stop() and self._measure_for_others():
+                continue
             if may_begin and owes:
                 self.running.begin(self.owed.pop(0), None)
             elif may_begin and not reason:
@@ -98,6 +100,16 @@ class Run:
         if reason is None or self.search.should_stop():
             raise Interrupted("stopped between two trials")
         return reason
+
+    def _measure_for_others(self) -> bool:
+        """Begin to measure what a machine has made that does not; False where there is no such artifact."""
+        peers = self.search.peers
+        taken = None if peers is None else self.ledger.patiently(peers.take)
+        if taken is None:
+            return False
+        asked, recipe, built = taken
+        self.running.begin(replace(self._job(asked.number, recipe, ()), built=built), asked)
+        return True
 
     def prepare(self) -> None:
         """Trial 0, the first recipes, and what a stop or a deadline has left of an earlier session."""

@@ -17,11 +17,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoopt.core.recipe import Recipe
 from autoopt.core.space import Space, parameters
-from autoopt.core.trial import Trial
+from autoopt.core.trial import Evaluation, Trial
 from autoopt.search import storage
 from autoopt.search.asking import distributions
+from autoopt.search.jobs import Built, Ended
 from autoopt.search.queue import close_unbegun
-from autoopt.search.record import RECORD, from_frozen, recipes_of, running
+from autoopt.search.record import BUILT, RECORD, TAKEN, from_frozen, recipes_of, running
 from autoopt.search.session import last_ended
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Peers:
     """Ended elsewhere, and not told yet."""
     _theirs: list[FrozenTrial] = field(default_factory=list)
     """Running elsewhere, at the last look."""
+    _handed: dict[int, int] = field(default_factory=dict)
+    """Optuna's id by number of the trials that wait for the machine that measures: alive, until that has them."""
     _reserved: dict[Recipe, optuna.Trial] = field(default_factory=dict)
     _unbegun: dict[int, float] = field(default_factory=dict)
     """When trials were first seen that somebody asked for and did not begin."""
@@ -116,6 +119,26 @@ class Peers:
                 self.ended(asked.number)
                 self.used(recipe)
 
+    def hand_over(self, asked: optuna.Trial, ended: Ended, sibling_of: int | None) -> None:
+        """To the machine that measures: what was made here is in the store, the rest in the record."""
+        asked.set_user_attr(BUILT, {"evaluation": ended.evaluation.to_dict(), "sibling_of": sibling_of})
+        self._ours.pop(asked.number, None)
+        self._handed[asked.number] = asked._trial_id
+        self.used(ended.recipe)
+
+    def take(self) -> tuple[optuna.Trial, Recipe, Built] | None:
+        """An artifact that waits to be measured, which this process does from now on."""
+        for frozen in self._theirs:
+            built = frozen.user_attrs.get(BUILT)
+            if built is not None and TAKEN not in frozen.user_attrs:
+                asked = optuna.Trial(self.study, frozen._trial_id)
+                self.begin(asked)
+                asked.set_user_attr(TAKEN, True)
+                self._theirs.remove(frozen)
+                evaluation = Evaluation.from_dict(built["evaluation"])
+                return asked, recipes_of(frozen)[0], Built(evaluation, built["sibling_of"])
+        return None
+
     def has(self, recipe: Recipe) -> bool:
         """Whether another process works on it."""
         return any(recipe in recipes_of(frozen) for frozen in self._theirs)
@@ -148,6 +171,8 @@ class Peers:
         self.over = not self.leads and last_ended(self.study).stopped_by is not None
         theirs = []
         for frozen in self.study.get_trials(deepcopy=False):
+            if frozen.number in self._handed and (frozen.state.is_finished() or TAKEN in frozen.user_attrs):
+                del self._handed[frozen.number]
             if frozen.state == TrialState.RUNNING and frozen.number not in self._ours:
                 theirs.append(frozen)
             elif frozen.state.is_finished() and frozen.number not in self._seen:
@@ -168,7 +193,7 @@ class Peers:
     def _beat(self) -> None:
         while not self._closed.wait(storage.BEAT_S):
             try:
-                for trial_id in list(self._ours.values()):
+                for trial_id in [*self._ours.values(), *self._handed.values()]:
                     self.study._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
             except Exception as error:  # the database is away: whoever writes says so
                 log.debug("no heartbeat: %s", error)

@@ -99,7 +99,8 @@ def close_unbegun(study: optuna.Study, number: int) -> None:
 
 def queue_lost(study: optuna.Study, frozen: FrozenTrial) -> None:
     """Queue the recipe of a trial whose process is gone, unless it may be what killed it: see queue_orphans."""
-    if _is_lost(frozen, study.get_trials(deepcopy=False)):
+    waited = RECORD not in frozen.user_attrs and {QUEUED, RETRY_OF} & frozen.user_attrs.keys()
+    if waited or _is_lost(frozen, study.get_trials(deepcopy=False)):
         _queue(study, frozen)
 
 

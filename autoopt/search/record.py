@@ -16,6 +16,11 @@ REPEATS = "repeats"
 VOID = "void"
 """Set on a trial that was numbered and not begun."""
 
+BUILT, TAKEN = "built", "taken"
+"""Set on a running trial whose artifact is made and waits for the machine that measures: what is known of it, and that
+this machine has it now.
+"""
+
 STATES = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: SCREENED, TrialState.FAIL: FAILED}
 """Ours, where the record does not say: a failed trial is PRUNED to Optuna where its recipe is to blame, since samplers
 do not look at those that FAILed.

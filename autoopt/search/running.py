@@ -8,7 +8,7 @@ import optuna
 
 from autoopt.core.errors import CUTS, FULL, KILLED, LIMIT, OVER, STOP, AutooptError, Bug, Interrupted
 from autoopt.core.recipe import Recipe
-from autoopt.core.trial import DIED, FAILED, SCREENED, Evaluation, Trial
+from autoopt.core.trial import COMPLETE, DIED, FAILED, SCREENED, Evaluation, Trial
 from autoopt.search.jobs import Began, Died, Ended, Epoch, Event, Free, Job
 from autoopt.search.ledger import Ledger
 from autoopt.search.limits import BEYOND, LATE_S, RESPONSE_S
@@ -131,7 +131,8 @@ class Running:
         if ended.sibling:
             going.owed.remove(ended.recipe)
             ended, again = self._judged(ended)
-            self.ledger.add(ended, going.job.number, again=again)
+            if not self._hands_over(ended, going.job.number):
+                self.ledger.add(ended, going.job.number, again=again)
             going.anew += [ended.recipe] * again
         elif going.asked is None:
             self._baseline_ended(going, ended, why)
@@ -157,11 +158,24 @@ class Running:
         ended, again = self._judged(ended)
         if ended.state != SCREENED and not ended.cut:
             self._reserve(going.owed, going.job.number)
-        self.ledger.close(asked, ended, again=again)
+        if self._hands_over(ended, None, asked):
+            self.failures = 0
+            return
+        self.ledger.close(asked, ended, again=again, sibling_of=going.job.built.sibling_of if going.job.built else None)
         if not again:
             self.failures = self.failures + 1 if ended.state == FAILED else 0
         if ended.cut == STOP and not self.search.should_stop():
             raise Interrupted(ended.reason)  # Ctrl-C in a program that uses this as a library
+
+    def _hands_over(self, ended: Ended, sibling_of: int | None, asked: optuna.Trial | None = None) -> bool:
+        """Where another machine measures what is made here."""
+        peers = self.search.peers
+        if self.search.measures or peers is None or ended.state != COMPLETE:
+            return False
+        self.ledger.patiently(
+            lambda: peers.hand_over(asked or peers.reserved(ended.recipe, sibling_of), ended, sibling_of)
+        )
+        return True
 
     def _judged(self, ended: Ended) -> tuple[Ended, bool]:
         """How it is recorded, and whether its recipe is tried again: what came from outside says nothing about it."""

@@ -62,6 +62,8 @@ class Search:
     """Around what the search itself does: nobody measures meanwhile."""
     again: Collection[Recipe] = ()
     """Recipes on record whose artifacts are gone: they are evaluated once more, as trials of their own."""
+    measures: bool = True
+    """False: artifacts made here are handed over to the machine that measures, through the peers."""
     peers: Peers | None = None
     """Where other processes may search the same study."""
     left: Collection[int] = ()

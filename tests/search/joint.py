@@ -1,5 +1,6 @@
 """A process that searches the lookup table in a database together with others: python -m tests.search.joint."""
 
+import faulthandler
 import json
 import logging
 import sys
@@ -17,11 +18,12 @@ from autoopt.search.rules import Rules
 from autoopt.search.study import open_study
 from tests.search.table import KPIS, SPACE, make_search, start
 
-STALE_S = 3
+STALE_S = 5
 
 
 def main(uri: str, name: str, leads: bool, trials: int, delay_s: float, seed: int) -> None:
     """Prints why it stopped."""
+    faulthandler.enable()
     warnings.simplefilter("error")
     logging.basicConfig(level=logging.INFO)
     storage.BEAT_S, storage.STALE_S = 1, STALE_S

@@ -69,7 +69,11 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 def ended(process: subprocess.Popen[str]) -> str:
     """Why it stopped."""
-    out, err = process.communicate(timeout=120)
+    try:
+        out, err = process.communicate(timeout=90)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # it says where it is
+        out, err = process.communicate()
     assert process.returncode == 0, err
     return out.strip()
 
