@@ -5,6 +5,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from autoopt.artifacts.address import read_address
+from autoopt.artifacts.cache import Cache
+from autoopt.artifacts.store import Store, open_store
 from autoopt.compose import compose_config, conf_dir
 from autoopt.config_sections import (
     read_budget,
@@ -67,6 +70,8 @@ class Settings:
     workers: int
     """Processes that run trials; 0: in the search's own."""
     limits: Limits
+    store: Store | None
+    """Shared by several machines: artifacts.uri."""
     model: str
     """The registered model's name."""
     trial: int | None
@@ -79,8 +84,8 @@ class Settings:
         return self.outputs / self.study
 
     @property
-    def cache(self) -> Path:
-        return self.outputs / "cache"
+    def cache(self) -> Cache:
+        return Cache(self.outputs / "cache", self.store)
 
 
 def load_settings(overrides: Iterable[str]) -> Settings:
@@ -104,6 +109,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     lookup(SAMPLERS, str(sampler.get("name")), "sampler")
     lookup(dict.fromkeys(TRACKERS), str(tracking.get("name")), "tracking")
     kpis = parse_kpis(_section(raw, "kpis"), FACTS)
+    address = read_address(_section(raw, "artifacts").get("uri"))
     return Settings(
         task=task,
         task_options=read_task(task, _section(raw, "task")),
@@ -126,9 +132,10 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1, MOST_THREADS),
         workers=whole("workers", raw.get("workers"), 0, MOST_THREADS),
         limits=read_limits(_section(raw, "limits"), _section(raw, "retry")),
+        store=open_store(address),
         model=read_model(_section(raw, "registry").get("model"), task),
         trial=None if raw.get("trial") is None else whole("trial", raw["trial"], 0),
-        raw=dict(raw),
+        raw={**raw, "artifacts": {"uri": address}},
     )
 
 
@@ -139,6 +146,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "exam": tuple(field.name for field in fields(ExamRules)),
     "runtime": ("name", "threads", "blocks", "calls", "attempts", "max_spread", "clients", "price_per_hour"),
     "tracking": ("name", "uri"),
+    "artifacts": ("uri",),
     "limits": ("trial_minutes", "trial_gb", "disk_gb", "grace_s"),
     "retry": ("max",),
     "registry": ("model",),
@@ -155,6 +163,7 @@ SECTIONS = (
     "exam",
     "runtime",
     "tracking",
+    "artifacts",
     "experiment",
     "study",
     "seed",

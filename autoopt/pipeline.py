@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from autoopt.artifacts.store import Store
 from autoopt.core.artifact import sha256
 from autoopt.core.errors import Interrupted, OutOfTime, foreign
 from autoopt.core.kpi import Measurements
@@ -62,6 +63,8 @@ class Bench:
     """Where exported and measured structures are kept."""
     quiet: QuietMachine
     drift: Drift
+    store: Store | None = None
+    """Where models go that another machine may have to read."""
 
     def runtime_of(self, recipe: Recipe) -> str:
         return recipe.runtime or str(self.conditions["runtime"])

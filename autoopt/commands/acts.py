@@ -1,5 +1,6 @@
 """What a trial of a study is done with: in the search's own process, or in each worker."""
 
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -8,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autoopt.artifacts.trouble import StoreError
 from autoopt.commands.bench import check, load_task, make_bench
 from autoopt.commands.logs import quiet
 from autoopt.config import parse_settings
@@ -15,11 +17,15 @@ from autoopt.core.errors import ConfigError
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft, Trial
-from autoopt.pipeline import Bench, make_up_siblings, run_trial
+from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial
 from autoopt.search.jobs import Acts
 from autoopt.search.screening import Gate
 from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint
+
+MODEL_SHA256 = "model_sha256"
+"""Among the facts of a trial: by what name its model is in the store."""
+log = logging.getLogger(__name__)
 
 
 def make_acts(bench: Bench, work: Path) -> Acts:
@@ -90,19 +96,35 @@ def _evaluate(bench: Bench, work: Path, draft: Draft, gate: Gate) -> Iterator[Dr
         folder.mkdir(parents=True)
     with bench.quiet.working():
         siblings = run_trial(draft, bench, folder, Hooks(should_stop, on_epoch), gate.admit)
+        _share(bench, folder, draft)
     draft.facts["baseline_drift"] = bench.drift.share
-    return _under(bench, siblings)
+    return _under(bench, folder, siblings)
 
 
 def _make_up(bench: Bench, work: Path, trial: Trial, recipes: Sequence[Recipe]) -> Iterator[Draft]:
-    return _under(bench, make_up_siblings(trial, recipes, bench, work_folder(work, trial.number)))
+    folder = work_folder(work, trial.number)
+    return _under(bench, folder, make_up_siblings(trial, recipes, bench, folder))
 
 
-def _under(bench: Bench, siblings: Iterator[Draft]) -> Iterator[Draft]:
+def _under(bench: Bench, folder: Path, siblings: Iterator[Draft]) -> Iterator[Draft]:
     """Each is made while nobody measures."""
     while True:
         with bench.quiet.working():
             sibling = next(siblings, None)
+            if sibling is not None:
+                _share(bench, folder, sibling)
         if sibling is None:
             return
         yield sibling
+
+
+def _share(bench: Bench, folder: Path, draft: Draft) -> None:
+    """Put the model into the store, for a search on another machine. Without it, it may be there in the folder."""
+    path = artifact_path(folder, draft.recipe)
+    if bench.store is None or draft.error is not None or not path.is_file():
+        return
+    with draft.clock("log"):
+        try:
+            draft.facts[MODEL_SHA256] = bench.store.put(path)
+        except StoreError as error:
+            log.warning("%s is not shared: %s", path, error)

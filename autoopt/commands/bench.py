@@ -145,6 +145,7 @@ def make_bench(
         structures=settings.folder / "structures",
         quiet=quiet or QuietMachine(),
         drift=Drift(),
+        store=settings.store,
     )
 
 

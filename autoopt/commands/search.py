@@ -62,6 +62,8 @@ def search(settings: Settings) -> int:
 
 def run(settings: Settings, task: Task) -> int:
     """The search of a task that was loaded."""
+    if settings.store is not None:
+        settings.store.check()
     check(settings, task)
     space = narrow(settings, task)
     if not (settings.folder / DATABASE).is_file():  # a study that has begun refuses other weights

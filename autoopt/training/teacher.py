@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from autoopt.artifacts.cache import Cache
 from autoopt.core.artifact import CARD
-from autoopt.core.errors import ConfigError, TrialError, one_line
+from autoopt.core.errors import ConfigError, Interrupted, TrialError, one_line
 from autoopt.core.recipe import Recipe
-from autoopt.core.sealed import is_whole, write_folder
 from autoopt.pruning import Pruned
 from autoopt.tasks import Task
 from autoopt.training.lessons import Lessons
@@ -43,7 +43,7 @@ class TeacherOptions:
     """The largest norm of the gradient, None: any."""
 
 
-def load_teacher(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> nn.Module:
+def load_teacher(task: Task, options: TeacherOptions, cache: Cache, seed: int, hooks: Hooks) -> nn.Module:
     """The task's teacher in eval mode. Raises ConfigError where weights do not fit, or nothing says how to get any."""
     weights = options.checkpoint or task.weights
     if weights is None and not needs_training(task, options) and task.trained:
@@ -91,7 +91,7 @@ def module_fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks) -> Path:
+def _made(task: Task, options: TeacherOptions, cache: Cache, seed: int, hooks: Hooks) -> Path:
     """Path of the trained teacher's weights, with a card beside it that says how good it is and how it was made."""
     check_options(task, options)
     torch.manual_seed(seed)
@@ -99,7 +99,6 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
     source = task.fit.source if task.fit else {**asdict(options), "checkpoint": None, "from": module_fingerprint(model)}
     how = {"by": source, "seed": seed, "data": task.fingerprint, "architecture": repr(model)}
     name = f"{task.name}-{hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]}"
-    place = cache / "teachers" / name
 
     def write(fresh: Path) -> None:
         curve: list[float] = []
@@ -117,9 +116,11 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
         card = {**how, "curve": curve, f"validation_{task.goal.metric.name}": quality}
         (fresh / CARD).write_text(json.dumps(card, indent=2) + "\n")
 
-    if not is_whole(place):
-        write_folder(place, write)
-    return place / WEIGHTS
+    def wait() -> None:
+        if hooks.should_stop():
+            raise Interrupted("stopped while another host trains the teacher")
+
+    return cache.folder(f"teachers/{name}", write, wait) / WEIGHTS
 
 
 def _train(model: nn.Module, task: Task, options: TeacherOptions, seed: int, hooks: Hooks) -> list[float]:

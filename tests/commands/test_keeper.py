@@ -51,7 +51,7 @@ def keeper(tmp_path: Path) -> Keeper:
         (folder / "structures" / name / "graph.onnx").write_bytes(b"x" * MB)
         os.utime(folder / "structures" / name, (when := next(age), when))
     (folder / "study.db").write_bytes(b"x" * MB)
-    bench: Any = SimpleNamespace(structures=folder / "structures", baseline_path=model)
+    bench: Any = SimpleNamespace(structures=folder / "structures", baseline_path=model, store=None)
     settings: Any = SimpleNamespace(folder=folder, limits=Limits(disk_gb=1.0))
     return Keeper(bench, settings)
 
