@@ -43,7 +43,7 @@ def _check_protocol(uri: str, protocol: str) -> None:
     if protocol not in known:
         near = difflib.get_close_matches(protocol, known, n=1)
         guess = f"Did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"artifacts.uri={uri}: unknown protocol {protocol!r}. {guess}{ALLOWED}")
+        raise ConfigError(f"artifacts.uri={uri}: unknown protocol {protocol!r}: {guess}{ALLOWED}")
     if protocol == "memory":
         raise ConfigError(f"artifacts.uri={uri}: the memory of a process is not shared: {ALLOWED}")
     try:
