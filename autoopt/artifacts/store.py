@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autoopt.artifacts.trouble import ATTEMPTS, DamagedError, MissingError, StoreError, in_words, patiently
 from autoopt.core.artifact import sha256
@@ -33,6 +33,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {"s3": OF_S3, "s3a": OF_S3}
 """Of fsspec's file systems, by protocol. Those of S3 try again by themselves, several times over: minutes."""
 ATOMIC = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss")
 """Protocols of object stores, where a file appears when all of it is there; elsewhere it gets its name at the end."""
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +44,8 @@ class Store:
     uri: str
     _opened: dict[int, tuple["AbstractFileSystem", str]] = field(default_factory=dict, repr=False, compare=False)
     """By process: connections do not survive a fork."""
+    _away: set[str] = field(default_factory=set, repr=False, compare=False)
+    """Not empty: the last request came to nothing, and the next one is not tried again for long."""
 
     def put(self, path: Path, digest: str | None = None) -> str:
         """Its sha256, `digest` where that is known. What is there is not sent again."""
@@ -125,7 +128,7 @@ class Store:
         """A small file below the URI; None where there is none."""
         files, root = self._open()
         try:
-            found: bytes = patiently(self._trouble(), lambda: files.cat_file(f"{root}/{where}"), attempts)
+            found: bytes = self._ask(lambda: files.cat_file(f"{root}/{where}"), attempts)
         except FileNotFoundError:
             return None
         return found
@@ -148,12 +151,12 @@ class Store:
                 return False
             return True
 
-        return patiently(self._trouble(), do)
+        return self._ask(do)
 
     def remove(self, where: str) -> None:
         files, root = self._open()
         try:
-            patiently(self._trouble(), lambda: files.rm_file(f"{root}/{where}"))
+            self._ask(lambda: files.rm_file(f"{root}/{where}"))
         except FileNotFoundError:
             return
 
@@ -164,7 +167,7 @@ class Store:
     def _fetch(self, where: str, path: Path) -> None:
         files, root = self._open()
         try:
-            patiently(self._trouble(), lambda: files.get_file(f"{root}/{where}", str(path)))
+            self._ask(lambda: files.get_file(f"{root}/{where}", str(path)))
         except FileNotFoundError as error:
             raise MissingError(f"artifacts.uri={self.uri} has no {where}") from error
 
@@ -187,7 +190,7 @@ class Store:
                     files.rm_file(fresh)
 
         try:
-            patiently(self._trouble(), do, attempts)
+            self._ask(do, attempts)
         except FileNotFoundError as error:
             raise StoreError(f"{self._trouble()} ({in_words(error)})") from error
 
@@ -199,7 +202,7 @@ class Store:
         """In bytes; None where there is no such file."""
         files, root = self._open()
         try:
-            return int(patiently(self._trouble(), lambda: files.info(f"{root}/{where}"), attempts)["size"])
+            return int(self._ask(lambda: files.info(f"{root}/{where}"), attempts)["size"])
         except FileNotFoundError:
             return None
 
@@ -218,6 +221,18 @@ class Store:
             pass  # said below
         log.warning("%s of artifacts.uri=%s is damaged: it is made again", _folder(key), self.uri)
         return None
+
+    def _ask(self, do: Callable[[], T], attempts: int = ATTEMPTS) -> T:
+        try:
+            found = patiently(self._trouble(), do, 1 if self._away else attempts)
+        except StoreError:
+            self._away.add("")
+            raise
+        except FileNotFoundError:
+            self._away.clear()  # an answer, too
+            raise
+        self._away.clear()
+        return found
 
     def _trouble(self) -> str:
         return f"artifacts.uri={self.uri} cannot be reached, read or written"

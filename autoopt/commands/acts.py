@@ -1,6 +1,5 @@
 """What a trial of a study is done with: in the search's own process, or in each worker."""
 
-import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -9,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoopt.artifacts.trouble import StoreError
+from autoopt.artifacts.outbox import Outbox
 from autoopt.commands.bench import check, load_task, make_bench
 from autoopt.commands.logs import quiet
 from autoopt.config import parse_settings
@@ -25,11 +24,11 @@ from autoopt.training.teacher import load_teacher, module_fingerprint
 
 MODEL_SHA256 = "model_sha256"
 """Among the facts of a trial: by what name its model is in the store."""
-log = logging.getLogger(__name__)
 
 
 def make_acts(bench: Bench, work: Path) -> Acts:
-    return Acts(partial(_evaluate, bench, work), partial(_make_up, bench, work))
+    outbox = None if bench.store is None else Outbox(bench.store)
+    return Acts(partial(_evaluate, bench, outbox, work), partial(_make_up, bench, outbox, work))
 
 
 def limited(acts: Acts, limit: Callable[[], AbstractContextManager[None]]) -> Acts:
@@ -78,7 +77,7 @@ def work_folder(work: Path, number: int) -> Path:
     return work / f"{number:04d}"
 
 
-def _evaluate(bench: Bench, work: Path, draft: Draft, gate: Gate) -> Iterator[Draft]:
+def _evaluate(bench: Bench, outbox: Outbox | None, work: Path, draft: Draft, gate: Gate) -> Iterator[Draft]:
     """Run the trial in its work folder, under the gate."""
     folder = work_folder(work, gate.number)
 
@@ -96,35 +95,33 @@ def _evaluate(bench: Bench, work: Path, draft: Draft, gate: Gate) -> Iterator[Dr
         folder.mkdir(parents=True)
     with bench.quiet.working():
         siblings = run_trial(draft, bench, folder, Hooks(should_stop, on_epoch), gate.admit)
-        _share(bench, folder, draft)
+        _share(outbox, folder, draft)
     draft.facts["baseline_drift"] = bench.drift.share
-    return _under(bench, folder, siblings)
+    return _under(bench, outbox, folder, siblings)
 
 
-def _make_up(bench: Bench, work: Path, trial: Trial, recipes: Sequence[Recipe]) -> Iterator[Draft]:
+def _make_up(
+    bench: Bench, outbox: Outbox | None, work: Path, trial: Trial, recipes: Sequence[Recipe]
+) -> Iterator[Draft]:
     folder = work_folder(work, trial.number)
-    return _under(bench, folder, make_up_siblings(trial, recipes, bench, folder))
+    return _under(bench, outbox, folder, make_up_siblings(trial, recipes, bench, folder))
 
 
-def _under(bench: Bench, folder: Path, siblings: Iterator[Draft]) -> Iterator[Draft]:
+def _under(bench: Bench, outbox: Outbox | None, folder: Path, siblings: Iterator[Draft]) -> Iterator[Draft]:
     """Each is made while nobody measures."""
     while True:
         with bench.quiet.working():
             sibling = next(siblings, None)
             if sibling is not None:
-                _share(bench, folder, sibling)
+                _share(outbox, folder, sibling)
         if sibling is None:
             return
         yield sibling
 
 
-def _share(bench: Bench, folder: Path, draft: Draft) -> None:
-    """Put the model into the store, for a search on another machine. Without it, it may be there in the folder."""
+def _share(outbox: Outbox | None, folder: Path, draft: Draft) -> None:
+    """Send the model to the store, for a search on another machine."""
     path = artifact_path(folder, draft.recipe)
-    if bench.store is None or draft.error is not None or not path.is_file():
-        return
-    with draft.clock("log"):
-        try:
-            draft.facts[MODEL_SHA256] = bench.store.put(path)
-        except StoreError as error:
-            log.warning("%s is not shared: %s", path, error)
+    if outbox is not None and draft.error is None and path.is_file():
+        with draft.clock("log"):
+            draft.facts[MODEL_SHA256] = outbox.send(path)

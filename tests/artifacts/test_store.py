@@ -286,6 +286,25 @@ def test_a_folder_that_is_forbidden_is_told_at_once(
     assert waits == []
 
 
+def test_after_a_failure_nobody_waits_long_until_it_works_again(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("away")
+
+    store = Store(str(tmp_path / "shared"))
+    for _ in range(2):
+        with monkeypatch.context() as away:
+            away.setattr(LocalFileSystem, "put_file", fail)
+            away.setattr(LocalFileSystem, "info", fail)
+            for _ in range(3):
+                with pytest.raises(StoreError, match="away"):
+                    store.put(model)
+        assert len(waits) == ATTEMPTS - 1
+        store.put(model)
+        waits.clear()
+
+
 def test_a_file_in_the_place_of_the_folder_is_told(model: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be written and read back \((Not a directory|File exists)\): check"):
         Store(str(model)).check()

@@ -15,6 +15,7 @@ from autoopt.core.errors import TrialError
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.trial import COMPLETE, Draft, Trial
 from autoopt.pipeline import artifact_path
+from autoopt.search.jobs import Acts
 from autoopt.search.screening import Gate
 from tests.conftest import make_recipe
 
@@ -44,10 +45,10 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return SimpleNamespace(drift=drift, quiet=quiet, store=Store(str(tmp_path / "shared")))
 
 
-def evaluate(bench: Any, work: Path) -> list[Draft]:
+def evaluate(bench: Any, work: Path, by: Acts | None = None) -> list[Draft]:
     draft = Draft(RECIPE, (FP16, INT8))
     gate: Gate = SimpleNamespace(number=7, admit=None, check=None)  # type: ignore[assignment]
-    return [draft, *make_acts(bench, work).evaluate(draft, gate)]
+    return [draft, *(by or make_acts(bench, work)).evaluate(draft, gate)]
 
 
 def test_models_of_a_trial_and_its_siblings_are_put_where_the_search_finds_them(bench: Any, tmp_path: Path) -> None:
@@ -67,12 +68,22 @@ def test_so_are_those_of_siblings_that_are_made_up(bench: Any, tmp_path: Path) -
     assert bench.store.has(fp16.facts[MODEL_SHA256])
 
 
-def test_a_store_that_is_away_costs_no_trial(bench: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_is_away_costs_no_trial_and_gets_the_models_when_it_is_back(
+    bench: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "shared").write_text("in the place of the store")
-    drafts = evaluate(bench, tmp_path)
-    assert [draft.error is None for draft in drafts] == [True, True, False]
-    assert all(MODEL_SHA256 not in draft.facts for draft in drafts)
-    assert "is not shared: artifacts.uri=" in caplog.text
+    acts = make_acts(bench, tmp_path)
+    own, fp16, _ = evaluate(bench, tmp_path, acts)
+    assert (own.error, fp16.error) == (None, None)
+    assert "2 models wait to be shared: artifacts.uri=" in caplog.text
+    (tmp_path / "shared").unlink()
+    assert not bench.store.has(own.facts[MODEL_SHA256])
+    artifact_path(work_folder(tmp_path, 7), FP16).unlink()  # by the search, once it has its copy
+    work_folder(tmp_path, 8).mkdir()
+    (made_up,) = acts.make_up(Trial(8, COMPLETE, RECIPE), [make_recipe(quantization="int8_static")])
+    assert bench.store.has(own.facts[MODEL_SHA256])
+    assert bench.store.has(made_up.facts[MODEL_SHA256])
+    assert not bench.store.has(fp16.facts[MODEL_SHA256])
 
 
 def test_without_a_store_nothing_is_noted(bench: Any, tmp_path: Path) -> None:
