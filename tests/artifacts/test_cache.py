@@ -1,12 +1,14 @@
 """What is computed once in a cluster, whoever needs it first."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from autoopt.artifacts import claim, trouble
 from autoopt.artifacts.cache import Cache
+from autoopt.artifacts.claim import claimed
 from autoopt.artifacts.store import Store
 from autoopt.artifacts.trouble import StoreError
 from autoopt.core.errors import Interrupted
@@ -87,11 +89,14 @@ def test_damage_there_is_made_again_and_put_again(store: Store, tmp_path: Path) 
     assert content(Cache(tmp_path / "c", store).folder(KEY, never)) == "made"
 
 
-def test_of_several_that_start_at_once_one_makes_it(store: Store, tmp_path: Path) -> None:
+def test_of_several_that_start_at_once_one_makes_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "STALE_S", 60.0)  # a busy machine is none that died
     began, made, found = threading.Barrier(4), Made(), []
 
     def slowly(fresh: Path) -> None:
-        threading.Event().wait(1.0)  # twice what makes a claim stale: it is kept alive
+        threading.Event().wait(0.3)
         made(fresh)
 
     def host(number: int) -> None:
@@ -106,6 +111,23 @@ def test_of_several_that_start_at_once_one_makes_it(store: Store, tmp_path: Path
         thread.join()
     assert found == ["made"] * 4
     assert made.count == 1
+
+
+def test_whoever_makes_it_says_now_and_then_that_he_is_alive(store: Store) -> None:
+    with claimed(store, KEY, lambda: False, lambda: None) as ours:
+        assert ours
+        words, end = {store.read(f"claims/{KEY}")}, time.monotonic() + 30
+        while len(words) < 3 and time.monotonic() < end:
+            words.add(store.read(f"claims/{KEY}"))
+    assert len(words) == 3
+    assert store.read(f"claims/{KEY}") is None
+
+
+def test_what_came_between_the_look_and_the_claim_is_not_made_again(store: Store) -> None:
+    looks = iter([False, True])
+    with claimed(store, KEY, lambda: next(looks), lambda: None) as ours:
+        assert not ours
+    assert store.read(f"claims/{KEY}") is None
 
 
 def test_a_host_that_died_while_it_made_it_is_replaced(
