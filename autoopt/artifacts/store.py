@@ -145,8 +145,12 @@ class Store:
 
         def do() -> bool:
             try:
-                self._make_parent(path)
-                files.pipe_file(path, content, mode="create")
+                if _protocol(self.uri) in ATOMIC:
+                    files.pipe_file(path, content, mode="create")
+                else:  # where pipe_file would look first, and write then
+                    self._make_parent(path)
+                    with files.open(path, "xb") as file:
+                        file.write(content)
             except FileExistsError:
                 return False
             return True

@@ -312,3 +312,21 @@ def test_a_file_in_the_place_of_the_folder_is_told(model: Path) -> None:
 
 def test_without_an_address_there_is_no_store() -> None:
     assert open_store(None) is None
+
+
+def test_of_many_who_create_a_file_at_once_one_does(tmp_path: Path) -> None:
+    for number in range(20):
+        began, won = threading.Barrier(8), []
+
+        def create(began: threading.Barrier, won: list[bool], where: str) -> None:
+            store = Store(str(tmp_path))
+            began.wait()
+            won.append(store.create(where, b"mine"))
+
+        threads = [threading.Thread(target=create, args=(began, won, f"claims/{number}")) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert won.count(True) == 1
+        assert not Store(str(tmp_path)).create(f"claims/{number}", b"again")
