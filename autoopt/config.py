@@ -5,6 +5,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from autoopt.artifacts.address import read_address
+from autoopt.artifacts.cache import Cache
+from autoopt.artifacts.store import Store, open_store
 from autoopt.compose import compose_config, conf_dir
 from autoopt.config_sections import (
     read_budget,
@@ -71,6 +74,8 @@ class Settings:
     """The study's database; None: a file in its folder."""
     host: str
     """What this machine is called in the record."""
+    measure_host: str | None
+    """The host that measures what all make; None: each measures its own."""
     threads: int
     """For training, in all."""
     device: str
@@ -80,6 +85,8 @@ class Settings:
     workers: int
     """Processes that run trials; 0: in the search's own."""
     limits: Limits
+    store: Store | None
+    """Shared by several machines: artifacts.uri."""
     model: str
     """The registered model's name."""
     trial: int | None
@@ -88,12 +95,17 @@ class Settings:
     """The resolved configuration as plain values, as it is written to config.yaml."""
 
     @property
+    def measures(self) -> bool:
+        """Whether this machine measures what it makes."""
+        return self.measure_host in (None, self.host)
+
+    @property
     def folder(self) -> Path:
         return self.outputs / self.study
 
     @property
-    def cache(self) -> Path:
-        return self.outputs / "cache"
+    def cache(self) -> Cache:
+        return Cache(self.outputs / "cache", self.store)
 
 
 def load_settings(overrides: Iterable[str]) -> Settings:
@@ -117,6 +129,7 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     lookup(SAMPLERS, str(sampler.get("name")), "sampler")
     lookup(dict.fromkeys(TRACKERS), str(tracking.get("name")), "tracking")
     kpis = parse_kpis(_section(raw, "kpis"), FACTS)
+    address = read_address(_section(raw, "artifacts").get("uri"))
     return Settings(
         task=task,
         task_options=read_task(task, _section(raw, "task")),
@@ -138,14 +151,18 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         outputs=read_outputs(raw.get("outputs")),
         storage=read_storage(raw.get("storage")),
         host=read_host(raw.get("host")),
+        measure_host=None
+        if (host := _section(raw, "measure").get("host")) is None
+        else read_host(host, "measure.host"),
         threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1, MOST_THREADS),
         device=read_device(raw.get("device", CPU)),
         provider=read_provider(runtime.get("provider"), runtimes),
         workers=whole("workers", raw.get("workers"), 0, MOST_THREADS),
         limits=read_limits(_section(raw, "limits"), _section(raw, "retry")),
+        store=open_store(address),
         model=read_model(_section(raw, "registry").get("model"), task),
         trial=None if raw.get("trial") is None else whole("trial", raw["trial"], 0),
-        raw=dict(raw),
+        raw={**raw, "artifacts": {"uri": address}},
     )
 
 
@@ -166,9 +183,11 @@ KEYS: dict[str, tuple[str, ...]] = {
         "price_per_hour",
     ),
     "tracking": ("name", "uri"),
+    "artifacts": ("uri",),
     "limits": ("trial_minutes", "trial_gb", "disk_gb", "grace_s"),
     "retry": ("max",),
     "registry": ("model",),
+    "measure": ("host",),
 }
 
 SECTIONS = (
@@ -182,12 +201,14 @@ SECTIONS = (
     "exam",
     "runtime",
     "tracking",
+    "artifacts",
     "experiment",
     "study",
     "seed",
     "outputs",
     "storage",
     "host",
+    "measure",
     "threads",
     "device",
     "workers",

@@ -235,13 +235,18 @@ def read_storage(uri: Any) -> str | None:
     return f"postgresql+psycopg://{found[1]}"
 
 
-def read_host(name: Any) -> str:
+def read_host(name: Any, key: str = "host") -> str:
     """The machine's own name where none is typed."""
     if name is None:
         return platform.node()
     if not re.fullmatch(r"[\w.-]+", str(name)):
-        raise ConfigError(f"host={name!r}: a name of letters, digits, '.', '_' and '-' is allowed")
+        raise ConfigError(f"{key}={name!r}: a name of letters, digits, '.', '_' and '-' is allowed")
     return str(name)
+
+
+def read_measure_host(raw: Mapping[str, Any]) -> str | None:
+    name = raw.get("host")
+    return None if name is None else read_host(name, "measure.host")
 
 
 def read_outputs(outputs: Any) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from autoopt.artifacts.store import Store
 from autoopt.core.artifact import sha256
 from autoopt.core.errors import Interrupted, OutOfTime, foreign
 from autoopt.core.kpi import Measurements
@@ -65,6 +66,8 @@ class Bench:
     drift: Drift
     device: str = CPU
     """Where students are trained: see place_of."""
+    store: Store | None = None
+    """Where models go that another machine may have to read."""
 
     def runtime_of(self, recipe: Recipe) -> str:
         return recipe.runtime or str(self.conditions["runtime"])

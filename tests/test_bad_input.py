@@ -383,6 +383,23 @@ ROWS: dict[str, tuple[Words | Make, str]] = {
     # tracking, study, seed, outputs, threads
     "tracking's file": (["tracking.uri=mlflow.db"], "tracking.uri=mlflow.db: null, sqlite:///FILE or http://HOST:PORT"),
     "tracking's host": (["tracking.uri=http://"], "tracking.uri=http://: null, sqlite:///FILE or http://HOST:PORT"),
+    "artifacts' key": (["+artifacts.url=x"], "unknown key 'artifacts.url'. Did you mean 'uri'?"),
+    "artifacts in one": (
+        ["artifacts=s3://b/p"],
+        "artifacts='s3://b/p': leave it out, or type artifacts.KEY=VALUE with",
+    ),
+    "artifacts' protocol": (["artifacts.uri=s33://b/p"], "unknown protocol 's33': Did you mean 's3'? a folder, file"),
+    "artifacts nowhere": (["artifacts.uri=s3://"], "artifacts.uri=s3:// names no place: a folder, file:///FOLDER, s3:"),
+    "artifacts' number": (["artifacts.uri=3"], "artifacts.uri=3: a folder, file:///FOLDER, s3://BUCKET/PREFIX"),
+    "artifacts in memory": (
+        ["artifacts.uri=memory://x"],
+        "memory://x: the memory of a process is not shared",
+    ),
+    "artifacts' password": (["artifacts.uri=s3://key:secret@b/p"], "s3://key:***@b/p holds a password"),
+    "artifacts in a file": (
+        lambda f: ["task=digits", f"artifacts.uri={put(f / 'x', '')}/shared"],
+        "x/shared cannot be written and read back (",
+    ),
     "study is a path": (["study=../x"], "study='../x': letters, digits, '.', '_' and '-'"),
     "study is a truth": (["study=true"], "study=True: letters, digits, '.', '_' and '-'"),
     "study is empty": (["study="], "study='': letters, digits, '.', '_' and '-'"),

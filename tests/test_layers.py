@@ -9,18 +9,26 @@ MEMBERS = {"tasks", "students", "pruning", "quantization", "runtimes", "measurem
 VIEWS = {"search", "tracking", "report"}
 ALLOWED = {
     "core": set(),
+    "artifacts": FREE,
     **dict.fromkeys(MEMBERS, FREE),
     **dict.fromkeys(VIEWS, FREE),
-    "training": FREE | MEMBERS,
+    "training": FREE | MEMBERS | {"artifacts"},
     "structures": FREE | MEMBERS,
     "low_bits": FREE | MEMBERS | {"structures"},
-    "pipeline": FREE | MEMBERS | {"training", "structures", "low_bits"},
+    "pipeline": FREE | MEMBERS | {"artifacts", "training", "structures", "low_bits"},
     "compose": FREE,
     "config_space": FREE | MEMBERS | {"training"},
     "config_sections": FREE | MEMBERS | {"training", "search"},
-    "config": {"compose", "config_space", "config_sections"} | FREE | MEMBERS | VIEWS | {"training", "pipeline"},
+    "config": {"artifacts", "compose", "config_space", "config_sections"}
+    | FREE
+    | MEMBERS
+    | VIEWS
+    | {"training", "pipeline"},
     "champion": FREE | MEMBERS | VIEWS | {"training", "pipeline"},
-    "commands": FREE | MEMBERS | VIEWS | {"training", "pipeline", "compose", "config", "config_sections", "champion"},
+    "commands": FREE
+    | MEMBERS
+    | VIEWS
+    | {"artifacts", "training", "pipeline", "compose", "config", "config_sections", "champion"},
     "cli": {"__version__"}
     | FREE
     | MEMBERS
@@ -31,6 +39,7 @@ ALLOWED = {
     "__init__": FREE | {"api", "tasks"},
 }
 FORBIDDEN = {
+    "artifacts": {"torch", "optuna", "mlflow", "onnx", "onnxruntime"},
     "compose": {"torch", "optuna", "mlflow", "onnx", "onnxruntime"},
     "core": {"torch", "numpy", "optuna", "mlflow", "hydra", "onnx", "onnxruntime", "rich"},
     "search": {"torch", "mlflow", "onnx", "onnxruntime"},

@@ -8,24 +8,44 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autoopt.artifacts.outbox import Outbox
+from autoopt.artifacts.trouble import StoreError
 from autoopt.commands.bench import check, load_task, make_bench
 from autoopt.commands.logs import quiet
 from autoopt.config import parse_settings
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import ConfigError, Killed
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import CPU, HOST, Draft, Trial
-from autoopt.pipeline import Bench, make_up_siblings, run_trial
+from autoopt.elsewhere import measure_built
+from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial, weights_path
 from autoopt.search.jobs import Acts
 from autoopt.search.screening import Gate
 from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint
 
+MODEL_SHA256 = "model_sha256"
+FLOAT_SHA256 = "float_sha256"
+"""Among the facts of a trial: by what name its model is in the store, and the same before it was quantized, of what
+another machine measures.
+"""
 
-def make_acts(bench: Bench, work: Path, host: str) -> Acts:
-    """`host`: what this machine is called."""
+
+BY_SIZE = frozenset({"size"})
+"""What is measured of artifacts that another machine measures: what every machine measures the same."""
+
+
+def make_acts(bench: Bench, work: Path, host: str, *, measures: bool = True) -> Acts:
+    """`host`: what this machine is called; `measures`: whether artifacts are measured where they are made."""
+    outbox = None if bench.store is None else Outbox(bench.store)
     where = {HOST: host, CPU: bench.conditions["cpu"]}
-    return Acts(partial(_evaluate, bench, work), partial(_make_up, bench, work), where=where)
+    bench = bench if measures else replace(bench, measures=BY_SIZE)
+    return Acts(
+        partial(_evaluate, bench, outbox, work),
+        partial(_make_up, bench, outbox, work),
+        partial(_measure, bench, work),
+        where,
+    )
 
 
 def limited(acts: Acts, limit: Callable[[], AbstractContextManager[None]]) -> Acts:
@@ -66,7 +86,7 @@ def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any])
                 f"task {task.name} makes another teacher or other data in each process: fix its seed, or type workers=0"
             )
         bench = make_bench(settings, task, teacher, weights, machine)
-    return make_acts(bench, settings.folder / "work", settings.host)
+    return make_acts(bench, settings.folder / "work", settings.host, measures=settings.measures)
 
 
 def work_folder(work: Path, number: int) -> Path:
@@ -74,7 +94,7 @@ def work_folder(work: Path, number: int) -> Path:
     return work / f"{number:04d}"
 
 
-def _evaluate(bench: Bench, work: Path, draft: Draft, gate: Gate) -> Iterator[Draft]:
+def _evaluate(bench: Bench, outbox: Outbox | None, work: Path, draft: Draft, gate: Gate) -> Iterator[Draft]:
     """Run the trial in its work folder, under the gate."""
     folder = work_folder(work, gate.number)
 
@@ -92,19 +112,52 @@ def _evaluate(bench: Bench, work: Path, draft: Draft, gate: Gate) -> Iterator[Dr
         folder.mkdir(parents=True)
     with bench.quiet.working():
         siblings = run_trial(draft, bench, folder, Hooks(should_stop, on_epoch), gate.admit)
+        _share(bench, outbox, folder, draft)
     draft.facts["baseline_drift"] = bench.drift.share
-    return _under(bench, siblings)
+    return _under(bench, outbox, folder, siblings)
 
 
-def _make_up(bench: Bench, work: Path, trial: Trial, recipes: Sequence[Recipe]) -> Iterator[Draft]:
-    return _under(bench, make_up_siblings(trial, recipes, bench, work_folder(work, trial.number)))
+def _make_up(
+    bench: Bench, outbox: Outbox | None, work: Path, trial: Trial, recipes: Sequence[Recipe]
+) -> Iterator[Draft]:
+    folder = work_folder(work, trial.number)
+    return _under(bench, outbox, folder, make_up_siblings(trial, recipes, bench, folder))
 
 
-def _under(bench: Bench, siblings: Iterator[Draft]) -> Iterator[Draft]:
+def _under(bench: Bench, outbox: Outbox | None, folder: Path, siblings: Iterator[Draft]) -> Iterator[Draft]:
     """Each is made while nobody measures."""
     while True:
         with bench.quiet.working():
             sibling = next(siblings, None)
+            if sibling is not None:
+                _share(bench, outbox, folder, sibling)
         if sibling is None:
             return
         yield sibling
+
+
+def _measure(bench: Bench, work: Path, draft: Draft, gate: Gate) -> None:
+    """What another machine has made, fetched into the work folder of its number."""
+    folder = work_folder(work, gate.number)
+    with draft.clock("log"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            assert bench.store is not None
+            bench.store.get(draft.facts[MODEL_SHA256], artifact_path(folder, draft.recipe))
+            bench.store.get(draft.facts[FLOAT_SHA256], weights_path(folder, draft.recipe))
+        except StoreError as error:  # of the store, not of the recipe
+            raise Killed(f"its artifact cannot be fetched: {error}") from error
+    with bench.quiet.working():
+        measure_built(draft, bench, folder, gate.admit)
+    draft.facts["baseline_drift"] = bench.drift.share
+
+
+def _share(bench: Bench, outbox: Outbox | None, folder: Path, draft: Draft) -> None:
+    """Send the model to the store, for a search on another machine."""
+    path = artifact_path(folder, draft.recipe)
+    if outbox is not None and draft.error is None and path.is_file():
+        with draft.clock("log"):
+            draft.facts[MODEL_SHA256] = outbox.send(path)
+            if bench.measures == BY_SIZE:
+                draft.facts[FLOAT_SHA256] = outbox.send(next(folder.glob("*.float.onnx")))

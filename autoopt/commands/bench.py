@@ -153,6 +153,7 @@ def make_bench(
         quiet=quiet or QuietMachine(),
         drift=Drift(),
         device=settings.device,
+        store=settings.store,
     )
 
 

@@ -59,6 +59,7 @@ def doctor(settings: Settings) -> int:
         "configuration": partial(_configuration, settings, task),
         "teacher": partial(_teacher, settings, task),
         "tracking": partial(_tracking, settings),
+        "artifacts": partial(_artifacts, settings),
         "a tiny trial": partial(_tiny_trial, settings),
     }
     table = Table("check", "status", "found", "what to do", title="autoopt doctor", title_justify="left")
@@ -238,6 +239,13 @@ def _tracking(settings: Settings) -> Finding:
             "a search runs without it; start the server, or type tracking=none",
         )
     return Finding(OK, uri)
+
+
+def _artifacts(settings: Settings) -> Finding:
+    if settings.store is None:
+        return Finding(OK, "of this machine alone: artifacts.uri=null")
+    settings.store.check()
+    return Finding(OK, f"{settings.store.uri}, written and read back")
 
 
 def _tiny_trial(settings: Settings) -> Finding:

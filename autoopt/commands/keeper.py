@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autoopt.artifacts.trouble import StoreError
 from autoopt.champion.card import make_card
-from autoopt.commands.acts import work_folder
+from autoopt.commands.acts import MODEL_SHA256, work_folder
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.artifact import CHAMPION
@@ -53,21 +54,45 @@ class Keeper:
     def damaged(self, standing: Standing) -> list[Recipe]:
         """Recipes of the front whose artifacts are damaged or gone: they are to be made again, see `keep`."""
         for trial in standing.front:
-            if not self._is_whole(trial.number):
-                log.warning("the artifact of trial %d is damaged or gone: its recipe is queued again", trial.number)
+            if why := self._missing(trial):
+                log.warning("the artifact of trial %d %s: its recipe is queued again", trial.number, why)
                 self._lost.setdefault(trial.recipe, []).append(trial.number)
         return list(self._lost)
 
-    def _is_whole(self, number: int) -> bool:
-        """Maybe after it was taken from the champion, which is a copy of one of them."""
-        folder, champion = artifact.trial_folder(self.settings.folder, number), self.settings.folder / CHAMPION
+    def fetch(self, standing: Standing) -> list[str]:
+        """Bring the artifacts that are worth keeping into the study's folder. Returns, and logs, a sentence for each
+        that cannot be had.
+        """
+        wanted = worth_keeping(standing)
+        found = ((trial.number, self._missing(trial)) for trial in standing.trials if trial.number in wanted)
+        told = [f"the artifact of trial {number} {why}" for number, why in found if why]
+        for sentence in told:
+            log.warning("%s", sentence)
+        return told
+
+    def _missing(self, trial: Trial) -> str:
+        """Why the artifact of a trial is not to be had, '' where it is in its folder: maybe after it was taken from the
+        champion, which is a copy of one of them, or made anew of the record and the model in the store.
+        """
+        number, champion = trial.number, self.settings.folder / CHAMPION
+        folder = artifact.trial_folder(self.settings.folder, number)
         if artifact.is_whole(folder):
-            return True
-        if not artifact.is_whole(champion) or artifact.verify(champion)["trial"] != number:
-            return False
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(champion, folder)
-        return True
+            return ""
+        if artifact.is_whole(champion) and artifact.verify(champion)["trial"] == number:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(champion, folder)
+            return ""
+        if self.bench.store is None:
+            return "is damaged or gone"
+        model = self.work / f"{trial.recipe.fingerprint}.fetched.onnx"
+        try:
+            self._fetch(trial, model)
+            self._write(trial, number, model)
+        except StoreError as error:
+            return f"is damaged or gone here, and cannot be fetched: {error}"
+        finally:
+            model.unlink(missing_ok=True)
+        return ""
 
     def has_room(self, standing: Standing) -> bool:
         """Whether the disk has room for a trial, maybe after something that can be made again was removed."""
@@ -85,7 +110,7 @@ class Keeper:
         shutil.rmtree(work_folder(self.work, number), ignore_errors=True)
 
     def on_end(self) -> None:
-        self._to_copy = True
+        self._to_copy = self.settings.storage is None  # a database is copied by those who run it
 
     def on_turn(self) -> None:
         """Copy the study where it has new trials; of all time, a twentieth goes into that at most."""
@@ -107,9 +132,32 @@ class Keeper:
         made_by = trial.number if trial.sibling_of is None else trial.sibling_of
         model = artifact_path(work_folder(self.work, made_by), trial.recipe)
         self.bench.drift.take(trial.evaluation.facts.get("baseline_drift", 0.0))
+        if not self._is_here(trial, model):
+            try:
+                self._fetch(trial, model)
+            except StoreError as error:  # what was measured holds all the same; see `fetch` and `damaged`
+                log.warning("the artifact of trial %d is not kept yet: %s", trial.number, error)
+                return
         for number in (trial.number, *self._lost.pop(trial.recipe, [])):
-            folder = artifact.trial_folder(self.settings.folder, number)
-            artifact.write(folder, model, trial.recipe, self._card(trial, number, model), self.bench.task.files)
+            self._write(trial, number, model)
+
+    def _is_here(self, trial: Trial, model: Path) -> bool:
+        """Whether the work folder of this machine has the trial's model, and not one that another time has left."""
+        if self.bench.store is None:
+            return True
+        digest = _shared_as(trial)
+        return model.is_file() and (digest is None or artifact.sha256(model) == digest)
+
+    def _fetch(self, trial: Trial, model: Path) -> None:
+        """The model out of the store. Raises StoreError."""
+        digest = _shared_as(trial)
+        if self.bench.store is None or digest is None:
+            raise StoreError("its model was never put into artifacts.uri")
+        self.bench.store.get(digest, model)
+
+    def _write(self, trial: Trial, number: int, model: Path) -> None:
+        folder = artifact.trial_folder(self.settings.folder, number)
+        artifact.write(folder, model, trial.recipe, self._card(trial, number, model), self.bench.task.files)
 
     def _card(self, trial: Trial, number: int, model: Path) -> dict[str, Any]:
         assert trial.evaluation is not None
@@ -161,6 +209,11 @@ def worth_keeping(standing: Standing) -> set[int]:
     """Numbers of the front's trials, and of the nearest miss where nothing is feasible."""
     miss = standing.nearest_miss
     return {trial.number for trial in standing.front} | ({miss.number} if miss else set())
+
+
+def _shared_as(trial: Trial) -> str | None:
+    """The sha256 of its model in the store; None where it was not put there."""
+    return None if trial.evaluation is None else trial.evaluation.facts.get(MODEL_SHA256)
 
 
 def _oldest_first(folder: Path) -> list[Path]:

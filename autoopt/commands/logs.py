@@ -19,6 +19,8 @@ NOISY = (
     "torch",
     "PIL",
     "filelock",
+    "aiobotocore",
+    "botocore",
 )
 
 

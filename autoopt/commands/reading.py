@@ -7,17 +7,8 @@ from autoopt.core.lookup import suggestion
 
 READERS: Mapping[str, tuple[str, ...]] = {
     "worker": (
-        "study",
-        "outputs",
-        "storage",
-        "host",
-        "workers",
-        "threads",
-        "device",
-        "tracking",
-        "limits",
-        "task",
-        "teacher",
+        *("study", "outputs", "storage", "host", "workers", "threads", "device", "tracking", "artifacts"),
+        *("limits", "task", "teacher"),
     ),
     "report": ("study", "outputs", "storage", "task", "seed"),
     "compare": ("study", "outputs", "storage"),

@@ -10,6 +10,7 @@ import optuna
 from autoopt.champion.package import crown
 from autoopt.commands.bench import check, check_given_teacher, load_task, make_bench, narrow
 from autoopt.commands.conclude import read_outcome, tell, write_report
+from autoopt.commands.keeper import Keeper
 from autoopt.commands.logs import log_to
 from autoopt.commands.origin import command_of, keep_origin
 from autoopt.commands.saved import CONFIG, read_saved, saved_text
@@ -18,7 +19,7 @@ from autoopt.commands.stop import StopSignal
 from autoopt.commands.tracking import finish_tracker, start_tracker
 from autoopt.config import Settings
 from autoopt.core import artifact
-from autoopt.core.errors import Interrupted
+from autoopt.core.errors import ConfigError, Interrupted
 from autoopt.core.passwords import masked_values
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.trial import FAILED
@@ -49,6 +50,8 @@ def search(settings: Settings) -> int:
 
 def run(settings: Settings, task: Task) -> int:
     """The search of a task that was loaded."""
+    if settings.store is not None:
+        settings.store.check()
     check(settings, task)
     space = narrow(settings, task)
     begun = has_begun(settings.folder, settings.study, settings.storage)
@@ -85,8 +88,9 @@ def run(settings: Settings, task: Task) -> int:
             peers=Peers(study, space) if settings.storage else None,
             on_turn=Holding(lock, settings.study),
         )
-        _conclude(settings, study, bench, tracker, stop)
-        keeper.back_up()
+        _conclude(settings, study, bench, keeper, tracker, stop)
+        if not settings.storage:
+            keeper.back_up()
         return stop.exit_code
 
 
@@ -126,9 +130,12 @@ def _give_way(quiet: QuietMachine, stop: StopSignal) -> bool:
     return bool(stop)
 
 
-def _conclude(settings: Settings, study: optuna.Study, bench: Bench, tracker: Tracker | None, stop: StopSignal) -> None:
+def _conclude(
+    settings: Settings, study: optuna.Study, bench: Bench, keeper: Keeper, tracker: Tracker | None, stop: StopSignal
+) -> None:
     """Champion, report, MLflow's last word, and what the terminal says."""
-    front = read_outcome(settings, study, settings.kpis).standing.front
+    now = read_outcome(settings, study, settings.kpis).standing
+    hints, front = keeper.fetch(now), now.front
     if front:
         try:
             with stop.abandoned_after(settings.limits.grace_s), bench.quiet.working():
@@ -137,7 +144,6 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, tracker: Tr
             log.warning("limits.grace_s=%g were over before the final exam: it waits", settings.limits.grace_s)
     outcome = read_outcome(settings, study, settings.kpis)
     files = write_report(outcome)
-    hints = []
     if tracker is not None:
         hints.append(finish_tracker(tracker, outcome, files, command_of(study)))
     if outcome.stopped_by == EXHAUSTED:
@@ -161,6 +167,17 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, tracker: Tr
 
 def _refuse_early(settings: Settings) -> None:
     """What differs from the study's saved configuration is known before data and storage are opened."""
+    if settings.measure_host is not None:
+        if settings.storage is None or settings.store is None:
+            raise ConfigError(
+                f"measure.host={settings.measure_host}: other machines join by storage=postgresql+psycopg://… and "
+                "artifacts.uri=…: type both, or leave it out"
+            )
+        if not settings.measures:
+            raise ConfigError(
+                f"measure.host={settings.measure_host} measures the baseline, so that autoopt search runs there, and this "
+                f"is {settings.host}: type measure.host={settings.host}, or host={settings.measure_host}"
+            )
     is_there = settings.storage is not None or (settings.folder / DATABASE).is_file()
     before = read_saved(settings.folder) if is_there else None
     if before is not None:

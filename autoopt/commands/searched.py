@@ -68,7 +68,7 @@ def bench_of(searched: Settings, study: Study, task: Task) -> Bench:
         if weights != begun:
             raise ConfigError(
                 f"study {searched.study!r} was searched with another teacher ({begun}) than there is now ({weights}): "
-                f"put its weights back, or those of {searched.cache}"
+                f"put its weights back, or those of {searched.cache.root}"
             )
         return make_bench(searched, task, teacher, weights, quiet)
 

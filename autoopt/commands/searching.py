@@ -70,7 +70,10 @@ def search_on(
     keeper = Keeper(bench, settings)
     before = read_outcome(settings, study, settings.kpis).standing
     display.on_resume(before)
-    here = limited(make_acts(bench, keeper.work, settings.host), partial(stop.abandoned_after, settings.limits.grace_s))
+    here = limited(
+        make_acts(bench, keeper.work, settings.host, measures=settings.measures),
+        partial(stop.abandoned_after, settings.limits.grace_s),
+    )
     job = Search(
         study=study,
         space=space,
@@ -87,6 +90,7 @@ def search_on(
         again=keeper.damaged(before) if peers is None or peers.leads else (),
         left=keeper.left(),
         peers=peers,
+        measures=settings.measures,
     )
     with display:
         try:

@@ -19,13 +19,15 @@ def check_machine(settings: Settings, study: Study) -> None:
 
     Raises ConfigError where the study has such a bound, and this machine is of another kind than those before.
     """
+    if not settings.measures:
+        return
     bounds = machine_bounds(settings.kpis)
     others = cpus(read_trials(study)) - {cpu_name()}
     if bounds and others:
         raise ConfigError(
             f"{bounds[0]} is of one kind of machine: study {settings.study!r} was measured on "
             f"{', '.join(sorted(others))}, and this is {cpu_name()}: join from a machine of that kind, or begin a "
-            "study with max_ratio or min_ratio in its place, which holds on each"
+            "study with measure.host=NAME, or with max_ratio or min_ratio in its place, which holds on each"
         )
 
 

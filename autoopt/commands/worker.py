@@ -92,7 +92,15 @@ def as_joined(settings: Settings, study: Study, local: Sequence[str]) -> Setting
         raise ConfigError(f"{' '.join(local)}: {one_line(error, 200)}") from error
     raw = OmegaConf.to_container(found, resolve=True)
     assert isinstance(raw, dict)
+    if settings.store is not None:
+        raw["artifacts"] = settings.raw["artifacts"]
     joined = parse_settings({str(key): value for key, value in raw.items()})
+    if joined.store is None:
+        raise ConfigError(
+            f"study {joined.study!r} has no place for artifacts that all its machines see: type autoopt search … "
+            "artifacts.uri=FOLDER, or s3://BUCKET/PREFIX; then workers may join"
+        )
+    joined.store.check()
     return replace(joined, tracking_uri=tracking_address(settings.tracking_uri, joined.tracking_uri))
 
 

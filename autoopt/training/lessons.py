@@ -1,7 +1,7 @@
 """What a student learns from: the train split and, on request, parts of the transfer set, labelled by the teacher.
 
-Everything is computed once and kept: logits memory-mapped, so that processes of one machine share them and only what a
-batch needs is read.
+Everything is computed once and kept, see Cache: logits memory-mapped, so that processes of one machine share them and
+only what a batch needs is read.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autoopt.artifacts.cache import Cache
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
-from autoopt.core.sealed import is_whole, write_folder
 from autoopt.runtimes import Session
 from autoopt.tasks import Split, Task
 from autoopt.tasks.batches import by_length
@@ -81,7 +81,7 @@ class Library:
 
     task: Task
     weights: str
-    folder: Path
+    cache: Cache
     open_teacher: Callable[[], Session]
     _parts: dict[int, Lessons] = field(default_factory=dict)
     _placed: dict[tuple[int, torch.device], Lessons] = field(default_factory=dict)
@@ -131,14 +131,13 @@ class Library:
 
     def _kept(self, kind: str, ending: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """The arrays of `make`, each in a file of its own."""
-        place = self.folder / kind / f"{self.task.name}-{self.task.fingerprint}-{self.weights}{ending}"
+        key = f"{kind}/{self.task.name}-{self.task.fingerprint}-{self.weights}{ending}"
 
         def write(fresh: Path) -> None:
             for name, array in make().items():
                 np.save(fresh / f"{name}.npy", array, allow_pickle=False)
 
-        if not is_whole(place):
-            write_folder(place, write)
+        place = self.cache.folder(key, write)
         # A private map, since torch wants it writable.
         return {path.stem: np.load(path, allow_pickle=False, mmap_mode="c") for path in sorted(place.glob("*.npy"))}
 

@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from autoopt.artifacts.cache import Cache
 from autoopt.core.artifact import CARD
-from autoopt.core.errors import ConfigError, TrialError, one_line
+from autoopt.core.errors import ConfigError, Interrupted, TrialError, one_line
 from autoopt.core.recipe import Recipe
-from autoopt.core.sealed import is_whole, write_folder
 from autoopt.pruning import Pruned
 from autoopt.tasks import Task
 from autoopt.training.lessons import Lessons
@@ -45,7 +45,7 @@ class TeacherOptions:
 
 
 def load_teacher(
-    task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks, device: str = CPU
+    task: Task, options: TeacherOptions, cache: Cache, seed: int, hooks: Hooks, device: str = CPU
 ) -> nn.Module:
     """The task's teacher in eval mode; our loop, where it trains it, does so on the device. Raises ConfigError where
     weights do not fit, or nothing says how to get any.
@@ -96,7 +96,7 @@ def module_fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Hooks, device: str) -> Path:
+def _made(task: Task, options: TeacherOptions, cache: Cache, seed: int, hooks: Hooks, device: str) -> Path:
     """Path of the trained teacher's weights, with a card beside it that says how good it is and how it was made."""
     check_options(task, options)
     torch.manual_seed(seed)
@@ -104,7 +104,6 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
     source = task.fit.source if task.fit else {**asdict(options), "checkpoint": None, "from": module_fingerprint(model)}
     how = {"by": source, "seed": seed, "data": task.fingerprint, "architecture": repr(model)}
     name = f"{task.name}-{hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:16]}"
-    place = cache / "teachers" / name
 
     def write(fresh: Path) -> None:
         curve: list[float] = []
@@ -125,9 +124,11 @@ def _made(task: Task, options: TeacherOptions, cache: Path, seed: int, hooks: Ho
         card = {**how, **trained_on, "curve": curve, f"validation_{task.goal.metric.name}": quality}
         (fresh / CARD).write_text(json.dumps(card, indent=2) + "\n")
 
-    if not is_whole(place):
-        write_folder(place, write)
-    return place / WEIGHTS
+    def wait() -> None:
+        if hooks.should_stop():
+            raise Interrupted("stopped while another host trains the teacher")
+
+    return cache.folder(f"teachers/{name}", write, wait) / WEIGHTS
 
 
 def _train(model: nn.Module, task: Task, options: TeacherOptions, seed: int, hooks: Hooks, at: Place) -> list[float]:

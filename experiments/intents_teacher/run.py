@@ -28,7 +28,7 @@ def main() -> None:
     task, began = load_task(settings), time.perf_counter()
     teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks())
     seconds = round(time.perf_counter() - began)
-    (card,) = (settings.cache / "teachers").glob("*/card.json")
+    (card,) = (settings.cache.root / "teachers").glob("*/card.json")
     result = {
         "teacher": {
             key: value for key, value in asdict(settings.teacher).items() if key not in ("checkpoint", "model")

@@ -1,14 +1,18 @@
 """What goes where the disk gets small, and what never does."""
 
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from autoopt.artifacts import trouble
+from autoopt.artifacts.store import Store
 from autoopt.commands import keeper as keeper_module
-from autoopt.commands.acts import work_folder
+from autoopt.commands.acts import MODEL_SHA256, work_folder
 from autoopt.commands.keeper import Keeper
 from autoopt.core import artifact
 from autoopt.core.artifact import CHAMPION
@@ -51,7 +55,7 @@ def keeper(tmp_path: Path) -> Keeper:
         (folder / "structures" / name / "graph.onnx").write_bytes(b"x" * MB)
         os.utime(folder / "structures" / name, (when := next(age), when))
     (folder / "study.db").write_bytes(b"x" * MB)
-    bench: Any = SimpleNamespace(structures=folder / "structures", baseline_path=model)
+    bench: Any = SimpleNamespace(structures=folder / "structures", baseline_path=model, store=None)
     settings: Any = SimpleNamespace(folder=folder, limits=Limits(disk_gb=1.0))
     return Keeper(bench, settings)
 
@@ -156,3 +160,126 @@ def test_what_is_made_again_takes_the_place_of_what_was_lost(keeper: Keeper, mon
     for number in (3, 5):
         assert artifact.verify(artifact.trial_folder(folder, number)) == {"trial": number}
     assert Keeper(keeper.bench, keeper.settings).damaged(NOW) == []
+
+
+# --- models that another machine has made, in a store ----------------------------------------------------------------
+
+
+@pytest.fixture
+def shared(keeper: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keeper:
+    """The same with a store, empty yet."""
+    monkeypatch.setattr(Keeper, "_card", lambda self, trial, number, model: {"trial": number})
+    monkeypatch.setattr(trouble, "FIRST_WAIT_S", 0.0)
+    vars(keeper.bench).update(
+        store=Store(str(tmp_path / "shared")),
+        drift=SimpleNamespace(take=lambda share: None),
+        task=SimpleNamespace(files={"labels.json": b"[]"}),
+    )
+    return keeper
+
+
+def put(keeper: Keeper, number: int, content: bytes, sibling_of: int | None = None) -> Trial:
+    """The trial of the front with that number, after a worker elsewhere has put its model into the store."""
+    model = keeper.settings.folder.parent / "elsewhere.onnx"
+    model.write_bytes(content)
+    assert keeper.bench.store is not None
+    facts, was = {MODEL_SHA256: keeper.bench.store.put(model)}, NOW.trials[number]
+    assert was.evaluation is not None
+    return replace(was, evaluation=replace(was.evaluation, facts=facts), sibling_of=sibling_of)
+
+
+def model_of(keeper: Keeper, number: int) -> bytes:
+    folder = artifact.trial_folder(keeper.settings.folder, number)
+    assert artifact.verify(folder) == {"trial": number}
+    return (folder / artifact.MODEL).read_bytes()
+
+
+def here(keeper: Keeper, trial: Trial, content: bytes) -> Path:
+    made_by = trial.number if trial.sibling_of is None else trial.sibling_of
+    model = artifact_path(work_folder(keeper.work, made_by), trial.recipe)
+    model.parent.mkdir(parents=True)
+    model.write_bytes(content)
+    return model
+
+
+@pytest.mark.parametrize("sibling_of", [None, 2])
+def test_a_model_that_another_machine_made_is_fetched(shared: Keeper, sibling_of: int | None) -> None:
+    shared.keep(put(shared, 3, b"made elsewhere", sibling_of), NOW)
+    assert model_of(shared, 3) == b"made elsewhere"
+    assert (artifact.trial_folder(shared.settings.folder, 3) / "labels.json").read_bytes() == b"[]"
+
+
+def test_a_model_that_is_here_is_not_fetched(shared: Keeper) -> None:
+    trial = put(shared, 3, b"made here")
+    here(shared, trial, b"made here")
+    shutil.rmtree(Path(shared.bench.store.uri))  # type: ignore[union-attr]
+    shared.keep(trial, NOW)
+    assert model_of(shared, 3) == b"made here"
+
+
+def test_a_model_that_another_time_has_left_here_is_not_taken(shared: Keeper) -> None:
+    trial = put(shared, 3, b"made elsewhere")
+    here(shared, trial, b"of another session")
+    shared.keep(trial, NOW)
+    assert model_of(shared, 3) == b"made elsewhere"
+
+
+def test_a_model_that_was_not_shared_is_taken_where_it_is(shared: Keeper) -> None:
+    """The store was away when it was made."""
+    here(shared, NOW.trials[3], b"made here")
+    shared.keep(NOW.trials[3], NOW)
+    assert model_of(shared, 3) == b"made here"
+
+
+def test_a_model_that_cannot_be_had_costs_the_artifact_and_not_the_trial(
+    shared: Keeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(artifact.trial_folder(shared.settings.folder, 3))
+    shared.keep(NOW.trials[3], NOW)
+    assert "trial 3 is not kept yet: its model was never put into artifacts.uri" in caplog.text
+    trial = put(shared, 3, b"gone")
+    shutil.rmtree(Path(shared.bench.store.uri))  # type: ignore[union-attr]
+    shared.keep(trial, NOW)
+    assert "trial 3 is not kept yet: artifacts.uri=" in caplog.text
+    assert not artifact.trial_folder(shared.settings.folder, 3).exists()
+
+
+def test_what_was_lost_here_is_made_anew_of_record_and_store(shared: Keeper) -> None:
+    trial = put(shared, 3, b"made elsewhere")
+    now = replace(NOW, front=(NOW.trials[1], trial))
+    damage(artifact.trial_folder(shared.settings.folder, 3))
+    assert shared.damaged(now) == []
+    assert model_of(shared, 3) == b"made elsewhere"
+    assert list(shared.work.glob("*.onnx")) == []
+
+
+def test_what_the_store_has_damaged_too_is_made_again(shared: Keeper) -> None:
+    trial = put(shared, 3, b"made elsewhere")
+    damage(artifact.trial_folder(shared.settings.folder, 3))
+    for path in Path(shared.bench.store.uri).rglob("objects/*/*"):  # type: ignore[union-attr]
+        path.write_bytes(b"made elsewherf")
+    assert shared.damaged(replace(NOW, front=(trial,))) == [trial.recipe]
+
+
+def test_before_the_exam_the_front_is_fetched_and_what_cannot_be_had_is_told(
+    shared: Keeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    trials = list(NOW.trials)
+    trials[3], trials[4] = put(shared, 3, b"made elsewhere"), put(shared, 4, b"off the front")
+    now = replace(NOW, trials=tuple(trials), front=(trials[1], trials[3]))
+    shutil.rmtree(shared.settings.folder / "trials")
+    told = shared.fetch(now)
+    assert told == [
+        "the artifact of trial 1 is damaged or gone here, and cannot be fetched: its model was never put into "
+        "artifacts.uri"
+    ]
+    assert told[0] in caplog.text
+    assert there(shared)[0] == {3}
+    assert model_of(shared, 3) == b"made elsewhere"
+    assert shared.fetch(replace(now, front=(trials[3],))) == []
+
+
+def test_without_a_store_fetching_tells_what_is_missing(keeper: Keeper) -> None:
+    assert keeper.fetch(NOW) == []
+    damage(artifact.trial_folder(keeper.settings.folder, 3))
+    assert keeper.fetch(NOW) == ["the artifact of trial 3 is damaged or gone"]

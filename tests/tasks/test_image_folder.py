@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
+from autoopt.artifacts.cache import Cache
 from autoopt.core.errors import ConfigError
 from autoopt.pruning import METHODS
 from autoopt.runtimes import RUNTIMES
@@ -104,7 +105,7 @@ def test_a_pretrained_classifier_is_fine_tuned_pruned_and_exported(
     stem = load_file(pretrained / "model.safetensors")["resnet.embedder.embedder.convolution.weight"]
     assert torch.equal(teacher.state_dict()["model.resnet.embedder.embedder.convolution.weight"], stem), "pretrained"
     options = TeacherOptions(epochs=8, learning_rate=1e-2, batch_size=12)
-    trained = load_teacher(task, options, tmp_path, 0, Hooks())
+    trained = load_teacher(task, options, Cache(tmp_path), 0, Hooks())
     if not grey:
         assert module_quality(trained, task.test) == 1.0
     pruned = METHODS["structured_magnitude"].prune(trained, task.train.inputs[:8], task.train.targets[:8], 0.5).model
@@ -138,7 +139,7 @@ def test_the_teacher_learns_a_real_small_set(tmp_path: Path) -> None:
     write(tmp_path / "d" / "train", images[:1200], names[:1200])
     write(tmp_path / "d" / "test", images[1200:], names[1200:])
     task = load(tmp_path / "d", size=16, grey=True)
-    teacher = load_teacher(task, TeacherOptions(epochs=4), tmp_path / "cache", 0, Hooks())
+    teacher = load_teacher(task, TeacherOptions(epochs=4), Cache(tmp_path / "cache"), 0, Hooks())
     assert module_quality(teacher, task.test) > 0.85
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score
 
+from autoopt.artifacts.cache import Cache
 from autoopt.students import STUDENTS
 from autoopt.tasks import TASKS, Task
 from autoopt.tasks.checks import check_task
@@ -78,7 +79,7 @@ def test_fashion_is_big_enough_for_a_point_to_mean_something() -> None:
 
 def test_the_embedded_teacher_is_as_good_as_its_card_says(tmp_path) -> None:
     task = TASKS["fashion"]()
-    teacher = load_teacher(task, TeacherOptions(), tmp_path, 0, Hooks())
+    teacher = load_teacher(task, TeacherOptions(), Cache(tmp_path), 0, Hooks())
     with torch.no_grad():
         predicted = torch.cat([teacher(*batch).argmax(1) for batch in task.validation.inputs.batches(500)])
     assert accuracy_score(task.validation.targets, predicted) == pytest.approx(0.9193, abs=2e-4)

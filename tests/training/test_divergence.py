@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from autoopt.artifacts.cache import Cache
 from autoopt.core.errors import ConfigError, TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.core.metric import CUSTOM, Metric
@@ -196,7 +197,7 @@ def test_a_teacher_that_diverges_says_what_to_type_and_is_not_kept(name: str, di
     small = replace(digits, train=few(digits).split, build_teacher=lambda: fresh(digits))
     options = TeacherOptions(epochs=1, optimizer=name, learning_rate=1e30)
     with pytest.raises(ConfigError, match=r"^the teacher cannot be trained: .*: type teacher.learning_rate=1e\+29$"):
-        load_teacher(small, options, tmp_path, 0, Hooks())
+        load_teacher(small, options, Cache(tmp_path), 0, Hooks())
     assert not any((tmp_path / "teachers").iterdir())
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from autoopt.artifacts.cache import Cache
 from autoopt.core.errors import TrialError
 from autoopt.core.inputs import Inputs
 from autoopt.tasks import Task
@@ -32,7 +33,7 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 
 def library(task: Task, teacher: Teacher, folder: Path, weights: str = "w") -> Library:
-    return Library(task, weights, folder, lambda: teacher.run)
+    return Library(task, weights, Cache(folder), lambda: teacher.run)
 
 
 def test_logits_are_the_teachers_and_are_computed_once(task: Task, tmp_path: Path) -> None:

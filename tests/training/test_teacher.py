@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from autoopt.artifacts.cache import Cache
 from autoopt.core.errors import ConfigError
 from autoopt.core.sealed import is_whole
 from autoopt.tasks import Task
@@ -19,7 +20,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_teacher_is_trained_once_and_cached_with_a_card(digits: Task, cache: Path) -> None:
-    first = load_teacher(digits, TeacherOptions(epochs=2), cache, 0, Hooks())
+    first = load_teacher(digits, TeacherOptions(epochs=2), Cache(cache), 0, Hooks())
     (card,) = [json.loads(path.read_text()) for path in (cache / "teachers").glob("*/card.json")]
     assert card["validation_accuracy"] == module_quality(first, digits.validation) > 0.8
     assert card["data"] == digits.fingerprint
@@ -27,13 +28,14 @@ def test_a_teacher_is_trained_once_and_cached_with_a_card(digits: Task, cache: P
     def fail() -> bool:
         raise AssertionError("trained again")
 
-    second = load_teacher(digits, TeacherOptions(epochs=2), cache, 0, Hooks(should_stop=fail))
+    second = load_teacher(digits, TeacherOptions(epochs=2), Cache(cache), 0, Hooks(should_stop=fail))
     assert module_fingerprint(first) == module_fingerprint(second)
 
 
 def test_other_options_give_another_teacher(digits: Task, cache: Path) -> None:
     one, two = (
-        load_teacher(digits, TeacherOptions(epochs=1, learning_rate=lr), cache, 0, Hooks()) for lr in (1e-3, 2e-3)
+        load_teacher(digits, TeacherOptions(epochs=1, learning_rate=lr), Cache(cache), 0, Hooks())
+        for lr in (1e-3, 2e-3)
     )
     assert module_fingerprint(one) != module_fingerprint(two)
 
@@ -45,7 +47,7 @@ def test_a_checkpoint_wins(digits: Task, cache: Path, tmp_path: Path) -> None:
         {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()},
         tmp_path / "own.safetensors",
     )
-    loaded = load_teacher(digits, TeacherOptions(checkpoint=tmp_path / "own.safetensors"), cache, 0, Hooks())
+    loaded = load_teacher(digits, TeacherOptions(checkpoint=tmp_path / "own.safetensors"), Cache(cache), 0, Hooks())
     assert torch.allclose(next(loaded.parameters()), next(model.parameters()), atol=1e-3)
 
 
@@ -57,17 +59,17 @@ def test_weights_that_do_not_fit_are_refused(digits: Task, tmp_path: Path, conte
     else:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match="does not hold the weights of task digits's teacher"):
-        load_teacher(digits, TeacherOptions(checkpoint=path), tmp_path, 0, Hooks())
+        load_teacher(digits, TeacherOptions(checkpoint=path), Cache(tmp_path), 0, Hooks())
 
 
 def test_damage_of_a_cached_teacher_is_noticed_and_repaired(
     digits: Task, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = module_fingerprint(load_teacher(digits, TeacherOptions(epochs=1), tmp_path, 0, Hooks()))
+    before = module_fingerprint(load_teacher(digits, TeacherOptions(epochs=1), Cache(tmp_path), 0, Hooks()))
     for path in damages(tmp_path):
         if path.suffix == ".safetensors" or not path.is_file():  # each way costs a training
             caplog.clear()
-            again = load_teacher(digits, TeacherOptions(epochs=1), tmp_path, 0, Hooks())
+            again = load_teacher(digits, TeacherOptions(epochs=1), Cache(tmp_path), 0, Hooks())
             assert module_fingerprint(again) == before, path
             assert f"{path} is damaged: it is made again" in caplog.text
         else:
@@ -88,11 +90,11 @@ def test_a_hostile_checkpoint_is_refused_in_one_line(kind: str, digits: Task, tm
         half, header = whole[: len(whole) // 2], b"\xff" * 8 + whole[8:]
         path.write_bytes({"half": half, "header": header, "dtype": whole.replace(b"F32", b"F99"), "empty": b""}[kind])
     with pytest.raises(ConfigError, match="does not hold the weights of task digits's teacher") as caught:
-        load_teacher(digits, TeacherOptions(checkpoint=path), tmp_path, 0, Hooks())
+        load_teacher(digits, TeacherOptions(checkpoint=path), Cache(tmp_path), 0, Hooks())
     assert "\n" not in str(caught.value)
     assert "type teacher.checkpoint=FILE.safetensors" in str(caught.value)
 
 
 def test_without_weights_and_epochs_it_says_what_to_type(digits: Task, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"teacher.checkpoint=FILE.safetensors, or teacher.epochs=N"):
-        load_teacher(digits, TeacherOptions(), tmp_path, 0, Hooks())
+        load_teacher(digits, TeacherOptions(), Cache(tmp_path), 0, Hooks())

@@ -1,0 +1,1 @@
+"""Artifacts and caches in a place that several machines share."""
