@@ -16,6 +16,7 @@ ALLOWED = {
     "structures": FREE | MEMBERS,
     "low_bits": FREE | MEMBERS | {"structures"},
     "pipeline": FREE | MEMBERS | {"artifacts", "training", "structures", "low_bits"},
+    "elsewhere": FREE | MEMBERS | {"structures", "pipeline"},
     "compose": FREE,
     "config_space": FREE | MEMBERS | {"training"},
     "config_sections": FREE | MEMBERS | {"training", "search"},
@@ -28,7 +29,7 @@ ALLOWED = {
     "commands": FREE
     | MEMBERS
     | VIEWS
-    | {"artifacts", "training", "pipeline", "compose", "config", "config_sections", "champion"},
+    | {"artifacts", "training", "pipeline", "elsewhere", "compose", "config", "config_sections", "champion"},
     "cli": {"__version__"}
     | FREE
     | MEMBERS

@@ -175,8 +175,8 @@ def _refuse_early(settings: Settings) -> None:
             )
         if not settings.measures:
             raise ConfigError(
-                f"measure.host={settings.measure_host} measures the baseline, so that autoopt search runs there, and this "
-                f"is {settings.host}: type measure.host={settings.host}, or host={settings.measure_host}"
+                f"measure.host={settings.measure_host} measures the baseline, so that autoopt search runs there, and "
+                f"this is {settings.host}: type measure.host={settings.host}, or host={settings.measure_host}"
             )
     is_there = settings.storage is not None or (settings.folder / DATABASE).is_file()
     before = read_saved(settings.folder) if is_there else None
