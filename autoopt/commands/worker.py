@@ -23,7 +23,7 @@ from autoopt.config import Settings, parse_settings
 from autoopt.core.errors import ConfigError, Interrupted, one_line
 from autoopt.core.passwords import masked
 from autoopt.core.quiet import QuietMachine
-from autoopt.core.trial import HOST
+from autoopt.core.trial import HOST, MADE_ON
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
 from autoopt.search.lock import lock_folder
@@ -151,7 +151,8 @@ def _reaches_mlflow(settings: Settings) -> bool:
 
 def _tell(settings: Settings, study: Study, display: Display) -> None:
     ended = last_ended(study).stopped_by
-    done = [t for t in read_trials(study) if t.evaluation and t.evaluation.facts.get(HOST) == settings.host]
+    facts = [trial.evaluation.facts for trial in read_trials(study) if trial.evaluation]
+    done = [each for each in facts if each.get(MADE_ON, each.get(HOST)) == settings.host]
     why = f"the search has ended ({ended})" if ended else "nothing is left to do here"
     display.say(f"{why}: {len(done)} trials of study {settings.study} were made on {settings.host}")
     print(json.dumps({"study": settings.study, "host": settings.host, "trials": len(done)}), flush=True)

@@ -12,8 +12,10 @@ COMPLETE, SCREENED, FAILED = "complete", "screened", "failed"
 DIED = "died"
 """Among the facts of a trial whose process died: how."""
 WITH_SEARCH = "with the search"
-HOST, CPU = "host", "cpu"
-"""Among the facts of a trial: the machine that made and measured it, by name and by kind."""
+HOST, CPU, MADE_ON = "host", "cpu", "made_on"
+"""Among the facts of a trial: the machine that measured it, by name and by kind, and the one that made it where that is
+another.
+"""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from autoopt.core.errors import (
 from autoopt.core.kpi import Kpi
 from autoopt.core.passwords import masked
 from autoopt.core.recipe import Recipe
-from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Draft, Evaluation, Trial
+from autoopt.core.trial import COMPLETE, FAILED, HOST, MADE_ON, SCREENED, Draft, Evaluation, Trial
 from autoopt.search.rules import Rules
 from autoopt.search.screening import Gate
 
@@ -166,6 +166,7 @@ def _evaluated(
         clock.seconds.update(job.built.evaluation.seconds)
         draft.curve += job.built.evaluation.curve
         draft.facts |= job.built.evaluation.facts
+        draft.facts[MADE_ON] = draft.facts[HOST]
     gate = Gate(job.rules, job.kpis, trials, job.recipe, cut, on_epoch, job.number)
     try:
         if job.built is None:
