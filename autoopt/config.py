@@ -30,6 +30,7 @@ from autoopt.core.lookup import lookup, suggestion
 from autoopt.core.space import Space
 from autoopt.measurements import FACTS, Options
 from autoopt.search.budget import Budget
+from autoopt.search.engines import ENGINES, Engine, read_engine, worker_threads
 from autoopt.search.limits import Limits
 from autoopt.search.rules import Rules
 from autoopt.search.samplers import SAMPLERS
@@ -66,6 +67,8 @@ class Settings:
     """For training, in all."""
     workers: int
     """Processes that run trials; 0: in the search's own."""
+    engine: Engine
+    """Where those run."""
     limits: Limits
     model: str
     """The registered model's name."""
@@ -81,6 +84,11 @@ class Settings:
     @property
     def cache(self) -> Path:
         return self.outputs / "cache"
+
+    @property
+    def worker_threads(self) -> int:
+        """For the training of one worker."""
+        return worker_threads(self.engine, self.raw.get("threads"), self.threads, self.workers)
 
 
 def load_settings(overrides: Iterable[str]) -> Settings:
@@ -104,6 +112,9 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     lookup(SAMPLERS, str(sampler.get("name")), "sampler")
     lookup(dict.fromkeys(TRACKERS), str(tracking.get("name")), "tracking")
     kpis = parse_kpis(_section(raw, "kpis"), FACTS)
+    engine = _section(raw, "engine")
+    lookup(ENGINES, str(engine.get("name")), "engine")
+    workers = whole("workers", raw.get("workers"), 0, MOST_THREADS)
     return Settings(
         task=task,
         task_options=read_task(task, _section(raw, "task")),
@@ -124,7 +135,8 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         seed=whole("seed", raw.get("seed"), 0),
         outputs=read_outputs(raw.get("outputs")),
         threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1, MOST_THREADS),
-        workers=whole("workers", raw.get("workers"), 0, MOST_THREADS),
+        workers=workers,
+        engine=read_engine(engine, workers),
         limits=read_limits(_section(raw, "limits"), _section(raw, "retry")),
         model=read_model(_section(raw, "registry").get("model"), task),
         trial=None if raw.get("trial") is None else whole("trial", raw["trial"], 0),
@@ -155,6 +167,7 @@ SECTIONS = (
     "exam",
     "runtime",
     "tracking",
+    "engine",
     "experiment",
     "study",
     "seed",

@@ -22,7 +22,7 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
-GROUPS = ("task", "teacher", "space", "kpis", "sampler", "budget", "runtime", "tracking", "experiment")
+GROUPS = ("task", "teacher", "space", "kpis", "sampler", "budget", "runtime", "tracking", "engine", "experiment")
 
 
 @pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
@@ -31,7 +31,7 @@ def test_every_option_composes_and_is_valid(group: str, option: str, outputs: st
 
 
 def test_the_file_names_are_the_names_inside() -> None:
-    for group in ("task", "sampler", "runtime", "tracking"):
+    for group in ("task", "sampler", "runtime", "tracking", "engine"):
         for option in options(group):
             assert compose_config([f"{group}={option}"])[group]["name"] == option
 

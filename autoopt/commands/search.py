@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -35,13 +36,13 @@ from autoopt.pipeline import Bench
 from autoopt.report.live import Display
 from autoopt.search.backup import DATABASE
 from autoopt.search.budget import EXHAUSTED, FAILURES
-from autoopt.search.crew import Here
+from autoopt.search.crew import Here, Hired
+from autoopt.search.engines import Local, Place, check_installed, row_of
 from autoopt.search.limits import Limits
 from autoopt.search.loop import run_search
 from autoopt.search.samplers import make_sampler
 from autoopt.search.search import Search, Watch
 from autoopt.search.study import CONFIGURATION, FINGERPRINT, check_same, lock_study, open_study
-from autoopt.search.workers import Workers
 from autoopt.tasks import Task
 from autoopt.tasks.checks import check_teacher
 from autoopt.tracking.tracker import Tracker
@@ -68,17 +69,17 @@ def run(settings: Settings, task: Task) -> int:
         check_given_teacher(settings, task)
     display = Display(settings.study, settings.kpis)
     with lock_study(settings.folder, settings.study), StopSignal() as stop, ExitStack() as closing:
-        workers = closing.enter_context(_workers(settings))
         display.say(f"study {settings.study} in {settings.folder}")
         try:
             with stop.abandoned_after(0):
+                workers = closing.enter_context(_workers(settings, display.say))
                 study, bench = _prepare(settings, task, stop, display)
                 tracker = start_tracker(settings, study, display.say)
                 if tracker is not None:
                     closing.callback(tracker.close)
                 if workers:
-                    threads = max(1, settings.threads // settings.workers)
-                    workers.open(partial(start_worker, settings.raw, threads, study.user_attrs[FINGERPRINT]))
+                    raw = {**settings.raw, "outputs": str(settings.outputs)}
+                    workers.open(partial(start_worker, raw, settings.worker_threads, study.user_attrs[FINGERPRINT]))
                 if tracker is not None:
                     tracker.wait_until_warm()
         except Interrupted:
@@ -119,12 +120,15 @@ def run(settings: Settings, task: Task) -> int:
         return stop.exit_code
 
 
-def _workers(settings: Settings) -> AbstractContextManager[Workers | None]:
+def _workers(settings: Settings, say: Callable[[str], None]) -> AbstractContextManager[Hired | None]:
     """They import what they need while the search prepares."""
     log_to(settings.folder / "search.log")
-    if not settings.workers:
+    hire = row_of(settings.engine).hire
+    if not settings.workers or hire is None:
         return nullcontext()
-    return Workers(settings.workers, settings.folder / "work", preload="autoopt.commands.acts")
+    shared = (settings.raw.get("artifacts") or {}).get("uri")
+    place = Place(settings.folder, "autoopt.commands.acts", settings.worker_threads, shared, say)
+    return hire(settings.engine, settings.workers, place)
 
 
 def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display) -> tuple[optuna.Study, Bench]:
@@ -152,7 +156,11 @@ def _prepare(settings: Settings, task: Task, stop: StopSignal, display: Display)
 
 
 def _limits(settings: Settings) -> Limits:
-    """With a share of the machine's memory where none is given: a trial is ended before the system ends the search."""
+    """With a share of the machine's memory where none is given: a trial is ended before the system ends the search.
+    Workers elsewhere do not share this machine's: Ray and Slurm look after theirs.
+    """
+    if not isinstance(settings.engine, Local):
+        return settings.limits
     share = MEMORY_SHARE * machine_gb() / max(1, settings.workers)
     return settings.limits if settings.limits.trial_gb else replace(settings.limits, trial_gb=share)
 
@@ -220,7 +228,10 @@ def _conclude(settings: Settings, study: optuna.Study, bench: Bench, tracker: Tr
 
 
 def _refuse_early(settings: Settings) -> None:
-    """What differs from the study's saved configuration is known before data and storage are opened."""
+    """What is not installed, or differs from the study's saved configuration, is known before data and storage are
+    opened.
+    """
+    check_installed(settings.engine)
     before = read_saved(settings.folder) if (settings.folder / DATABASE).is_file() else None
     if before is not None:
         now, keys = masked_values(settings.raw), ("task", "space", "kpis", "seed")
