@@ -25,6 +25,7 @@ from autoopt.search.workers import LAST_LINES, SPAWN, STILLBORN
 
 log = logging.getLogger(__name__)
 
+JOIN_S = 120.0  # for the driver to join or to start a cluster
 FAREWELL_S = 15.0  # for the driver to take leave of its cluster
 FATAL = "Fatal Python error: "
 
@@ -32,6 +33,7 @@ FATAL = "Fatal Python error: "
 @dataclass
 class Worker:
     where: str = ""
+    node: str = ""
     ready: bool = False
     job: Job | None = None
     cut: Callable[[], str] = lambda: ""
@@ -53,7 +55,7 @@ class Actors:
     def __init__(self, engine: Ray, count: int, place: Place) -> None:
         self._engine, self._folder = engine, place.folder / "work"
         self._start: bytes | None = None
-        self._stillborn = 0
+        self._stillborn, self._has_joined = 0, False
         self._workers = [Worker() for _ in range(count)]
         threads = {"OMP_NUM_THREADS": str(place.threads), "OMP_WAIT_POLICY": "PASSIVE"}
         setting = Setting(self._folder / "worker.txt", os.getcwd(), tuple(sys.path), threads, place.preload)
@@ -81,7 +83,7 @@ class Actors:
         """End them: what they hold is lost. A cluster that was there before goes on."""
         with suppress(OSError):
             self._line.send(None)
-        self._driver.join(FAREWELL_S)
+        self._driver.join(FAREWELL_S if self._has_joined else 0.0)
         self._driver.kill()
         self._driver.join(10)
         self._line.close()
@@ -120,8 +122,7 @@ class Actors:
                 for each in message.messages:
                     self._heard(self._workers[message.place], pickle.loads(each), handle)
             elif isinstance(message, Hello):
-                self._workers[message.place].where = f"process {message.pid} on {message.host}"
-                log.info("worker %d is %s", message.place, self._workers[message.place].where)
+                self._met(self._workers[message.place], message)
             elif isinstance(message, Gone):
                 self._bury(message, handle)
 
@@ -137,15 +138,26 @@ class Actors:
                 worker.killed = True
                 self._send("kill", place)
 
+    def nodes(self) -> list[str]:
+        """Where the workers are, by Ray's names; '' of those that wait for room."""
+        return [worker.node for worker in self._workers]
+
+    def _met(self, worker: Worker, hello: Hello) -> None:
+        worker.where, worker.node = f"process {hello.pid} on {hello.address}", hello.node
+        log.info("worker %d is %s", hello.place, worker.where)
+
     def _joined(self) -> Found:
         try:
-            message = self._line.recv()
-        except (EOFError, OSError) as error:
+            message = self._line.recv() if self._line.poll(JOIN_S) else None
+        except (EOFError, OSError):
+            message = None
+        if message is None:
             last = (self._printed(self._words) or ["it says nothing"])[-1]
-            raise ConfigError(f"engine.address={self._engine.address}: no Ray cluster can be used: {last}") from error
+            raise ConfigError(f"engine.address={self._engine.address}: no Ray cluster can be used: {last}")
         if isinstance(message, Refused):
             raise ConfigError(message.reason)
         found: Found = message
+        self._has_joined = True
         return found
 
     def _begin(self, place: int) -> None:

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import ConfigError, one_line
 from autoopt.search import ray_cluster as cluster
 from autoopt.search.engines import Ray
 from autoopt.search.ray_actor import Actor, Setting
@@ -36,7 +36,8 @@ class Hello:
     """An actor has begun."""
 
     place: int
-    host: str
+    address: str
+    node: str
     pid: int
 
 
@@ -168,13 +169,13 @@ class _Driver:
         except (self._ray.exceptions.RayError, ConnectionError) as error:
             hand.calls.clear()
             hand.again = dict.fromkeys(KINDS, float("inf"))
-            self._line.send(Gone(place, cluster.how(self._ray, hand.node, error), str(error)))
+            self._line.send(Gone(place, cluster.how(self._ray, hand.node, error), one_line(error, 600)))
             return
         del hand.calls[kind]
         if kind == "where":
             pid, node = value
             hand.node = cluster.node_of(self._ray, node)
-            self._line.send(Hello(place, hand.node.address, pid))
+            self._line.send(Hello(place, hand.node.address, hand.node.id, pid))
         elif kind == "news":
             hand.heard += len(value)
             if value:

@@ -1,41 +1,45 @@
 """Workers that are Ray actors, on the lookup table: what ends one, its node or the whole cluster costs no trial."""
 
+import os
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from autoopt.core.errors import AutooptError, Bug, ConfigError
 from autoopt.core.left import Left
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import COMPLETE, FAILED, Trial
+from autoopt.search import running as running_module
 from autoopt.search.budget import Budget
 from autoopt.search.engines import Place, Ray
 from autoopt.search.jobs import Acts
+from autoopt.search.limits import Limits
 from autoopt.search.loop import run_search
 from autoopt.search.ray_crew import Actors
 from autoopt.search.record import read_trials
 from autoopt.search.search import Watch
 from tests.search.cluster import Cluster, cluster
-from tests.search.table import begin, make_search, start
+from tests.search.table import TRIALS, begin, make_search, start, start_deadly
+from tests.search.test_workers import FP16, INT8, fall, refuse, stumble
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
-INT8 = Recipe("teacher", "none", "int8_static")
-FP16 = Recipe("teacher", "none", "fp16")
-
 
 @pytest.fixture(scope="module")
-def one() -> Iterator[Cluster]:
-    """A cluster with one node for workers."""
-    with cluster(1, cpus=2) as running:
+def machines() -> Iterator[Cluster]:
+    """A head without workers, and three nodes of a CPU each. Those tests that end some of it come last."""
+    with cluster(3) as running:
         yield running
 
 
@@ -45,12 +49,12 @@ def crew(
     started: Callable[[], Acts],
     address: str | None,
     count: int = 2,
-    cpus: float = 0.5,
+    engine: dict[str, Any] | None = None,
     said: list[str] | None = None,
 ) -> Iterator[Actors]:
-    say = (said if said is not None else []).append
-    place = Place(folder, "tests.search.table", 1, None, say)
-    with Actors(Ray(address, cpus, 0, "SPREAD"), count, place) as workers:
+    options: dict[str, Any] = {"address": address, "cpus": 0.5, "gpus": 0, "placement": "SPREAD", **(engine or {})}
+    place = Place(folder, "tests.search.table", 1, None, (said if said is not None else []).append)
+    with Actors(Ray(**options), count, place) as workers:
         workers.open(started)
         yield workers
 
@@ -59,40 +63,217 @@ def failed(study: optuna.Study) -> list[Trial]:
     return [trial for trial in read_trials(study) if trial.state == FAILED]
 
 
-def actors() -> list[str]:
+def actors() -> list[int]:
     """Processes of actors on this machine."""
-    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in found.splitlines() if line.startswith("ray::Actor")]
+    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in found.splitlines() if line.split(maxsplit=1)[1].startswith("ray::Actor")]
 
 
-def ended(most_s: float = 15.0) -> bool:
+def wait_until(what: Callable[[], bool], most_s: float = 20.0) -> None:
     end = time.monotonic() + most_s
-    while actors() and time.monotonic() < end:
+    while not what():
+        assert time.monotonic() < end
         time.sleep(0.1)
-    return not actors()
 
 
-def test_a_lost_node_costs_time_and_no_trial(tmp_path: Path) -> None:
-    study, said, turns = begin(tmp_path), list[str](), 0
+def test_actors_run_side_by_side_exactly_the_trials_asked_for(machines: Cluster, tmp_path: Path) -> None:
+    going, most, said = set[int](), 0, list[str]()
 
-    with cluster(3) as machines:
+    def on_start(number: int, recipe: Recipe) -> None:
+        nonlocal most
+        going.add(number)
+        most = max(most, len(going))
 
-        def on_turn(left: Left) -> None:
-            nonlocal turns
-            turns += 1
-            if turns == 10:
-                machines.end(0)
-
-        with crew(tmp_path, partial(start, 0.6), machines.address, count=3, cpus=0.5, said=said) as workers:
-            search = make_search(study, crew=workers, watch=Watch(on_turn=on_turn), budget=Budget(trials=20))
-            assert run_search(search) == "trials"
+    study, watch = begin(tmp_path), Watch(on_start=on_start, on_free=going.discard)
+    with crew(tmp_path, partial(start, 0.5), machines.address, 8, said=said) as workers:
+        search = make_search(study, crew=workers, watch=watch, budget=Budget(trials=24))
+        assert run_search(search) == "trials"
     trials = read_trials(study)
-    assert said == ["ray: 4 nodes, 3 CPUs, 3 workers"]
-    assert sum(trial.state == COMPLETE for trial in trials) == 20
+    assert said == ["ray: 4 nodes, 3 CPUs, 6 of 8 workers fit, the others wait for room"]
+    assert 4 <= most <= 6
+    assert [trial.state for trial in trials] == [COMPLETE] * 24
+    assert max(Counter(trial.recipe for trial in trials).values()) == 1, "nothing is evaluated twice"
+    wait_until(lambda: not actors())
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [("kill", "its process on "), ("segfault", "Segmentation fault")],
+)
+def test_a_recipe_that_kills_its_actor_is_tried_once_more_and_never_again(
+    how: str, words: str, machines: Cluster, tmp_path: Path
+) -> None:
+    study = begin(tmp_path)
+    with crew(tmp_path, partial(start_deadly, how, "fp16"), machines.address) as workers:
+        search = make_search(study, crew=workers, first=[FP16, INT8], budget=Budget(trials=6))
+        assert run_search(search) == "trials"
+    deaths = [trial for trial in failed(study) if trial.recipe == FP16]
+    assert [trial.reason.rpartition("; ")[2] for trial in deaths] == [
+        "its recipe was queued again",
+        "its recipe is not tried again",
+    ]
+    assert all(words in trial.reason for trial in deaths)
+    assert all(f"about to {how}" in trial.trace for trial in deaths), "its last words are on record"
+    assert sum(trial.state == COMPLETE for trial in read_trials(study)) == 6
+
+
+@pytest.mark.parametrize(
+    ("how", "limits", "reason"),
+    [
+        ("loop", {"trial_minutes": 1 / 60}, "limits.trial_minutes=0.0166667"),
+        ("hang", {"trial_minutes": 1 / 60}, "limits.trial_minutes=0.0166667"),
+        ("eat", {"trial_gb": 0.6}, "GB of memory, limits.trial_gb=0.6"),
+    ],
+)
+def test_limits_reach_an_actor(
+    how: str, limits: dict[str, float], reason: str, machines: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_module, "RESPONSE_S", 1.0)
+    study = begin(tmp_path)
+    with crew(tmp_path, partial(start_deadly, how, "fp16"), machines.address, 1) as workers:
+        run_search(
+            make_search(study, crew=workers, first=[FP16, INT8], limits=Limits(**limits), budget=Budget(trials=3))
+        )
+    (over,) = (trial for trial in failed(study) if trial.recipe == FP16)
+    assert reason in over.reason
+
+
+def test_a_stop_abandons_what_runs_within_its_grace(machines: Cluster, tmp_path: Path) -> None:
+    study, asked_at = begin(tmp_path), 0.0
+
+    def should_stop() -> bool:
+        nonlocal asked_at
+        if not asked_at and any(trial.user_attrs for trial in study.get_trials(states=(TrialState.RUNNING,))):
+            asked_at = time.monotonic()
+        return bool(asked_at)
+
+    with crew(tmp_path, partial(start_deadly, "hang", "fp16"), machines.address, 1) as workers:
+        search = make_search(study, crew=workers, first=[FP16], should_stop=should_stop, limits=Limits(grace_s=1.0))
+        assert run_search(search) == "interrupt"
+    assert [trial.reason for trial in failed(study)] == ["interrupted; its recipe was queued again"]
+    waiting = study.get_trials(states=(TrialState.WAITING,))
+    assert [trial.system_attrs["fixed_params"]["quantization"] for trial in waiting] == ["fp16"]
+
+
+def test_actors_that_cannot_begin_say_why(machines: Cluster, tmp_path: Path) -> None:
+    for started, kind, message in (
+        (refuse, AutooptError, "^no such data$"),
+        (stumble, Bug, "ZeroDivisionError: oops"),
+        (fall, AutooptError, "workers die before they can begin, the last one: its process on "),
+    ):
+        with pytest.raises(kind, match=message), crew(tmp_path, started, machines.address, 1):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (
+            {"cpus": 2},
+            "engine.cpus=2 engine.gpus=0: no machine of the Ray cluster has that .* has 1 CPUs",
+        ),
+        ({"gpus": 1}, "engine.cpus=0.5 engine.gpus=1: no machine of the Ray cluster has that"),
+        ({"address": "127.0.0.1:9"}, "engine.address=127.0.0.1:9: nobody answers there .Connection refused.: type"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_is_refused(
+    engine: dict[str, Any], message: str, machines: Cluster, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message), crew(tmp_path, start, machines.address, 1, engine):
+        pass
+
+
+def test_actors_are_packed_where_that_is_asked_for(machines: Cluster, tmp_path: Path) -> None:
+    nodes = {}
+    for placement in ("SPREAD", "PACK"):
+        with crew(tmp_path, start, machines.address, 2, {"placement": placement}) as workers:
+            wait_until(lambda workers=workers: _all_ready(workers))
+            nodes[placement] = len(set(workers.nodes()))
+    assert nodes == {"SPREAD": 2, "PACK": 1}
+
+
+def _all_ready(workers: Actors) -> bool:
+    workers.turn(lambda event: None, 0.05)
+    return all(workers.nodes())
+
+
+def test_actors_do_not_outlive_a_search_that_is_killed(machines: Cluster, tmp_path: Path) -> None:
+    script = f"""
+from functools import partial
+from pathlib import Path
+from autoopt.search.engines import Place, Ray
+from autoopt.search.loop import run_search
+from autoopt.search.ray_crew import Actors
+from tests.search.table import begin, make_search, start
+
+if __name__ == "__main__":
+    folder = Path({str(tmp_path)!r})
+    place = Place(folder, "tests.search.table", 1, None, str)
+    with Actors(Ray({machines.address!r}, 0.5, 0, "SPREAD"), 2, place) as workers:
+        workers.open(partial(start, 0.5))
+        print("open", flush=True)
+        run_search(make_search(begin(folder), crew=workers))
+"""
+    (tmp_path / "main.py").write_text(script)
+    command = [sys.executable, str(tmp_path / "main.py")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as search:
+        assert search.stdout is not None
+        assert search.stdout.readline() == "open\n"
+        assert actors()
+        time.sleep(1.5)
+        search.kill()
+    wait_until(lambda: not actors())
+    study = begin(tmp_path)
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+    with crew(tmp_path, start, machines.address) as workers:
+        run_search(make_search(study, crew=workers))
+    assert sum(trial.state == COMPLETE for trial in read_trials(study)) == TRIALS
+
+
+def test_a_lost_node_costs_time_and_no_trial(machines: Cluster, tmp_path: Path) -> None:
+    study, turns = begin(tmp_path), 0
+
+    def on_turn(left: Left) -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 10:
+            machines.end(0)
+
+    with crew(tmp_path, partial(start, 0.6), machines.address, 3, {"cpus": 1}) as workers:
+        search = make_search(study, crew=workers, watch=Watch(on_turn=on_turn), budget=Budget(trials=16))
+        assert run_search(search) == "trials"
+    trials = read_trials(study)
+    assert sum(trial.state == COMPLETE for trial in trials) == 16
     (lost,) = failed(study)
     assert lost.reason.startswith("its worker died: its node ")
     assert lost.reason.endswith(" was lost; its recipe was queued again")
     assert max(Counter(trial.recipe for trial in trials if trial.state == COMPLETE).values()) == 1
     assert any(trial.recipe == lost.recipe and trial.state == COMPLETE for trial in trials)
     assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
-    assert ended()
+
+
+def test_a_lost_head_ends_the_search_and_the_next_one_goes_on(
+    machines: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "3")
+    study, turns = begin(tmp_path), 0
+
+    def on_turn(left: Left) -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 10:
+            machines.end("head")
+
+    with (
+        pytest.raises(AutooptError, match="^the Ray cluster does not answer any more, or its head is gone"),
+        crew(tmp_path, partial(start, 0.6), machines.address) as workers,
+    ):
+        run_search(make_search(study, crew=workers, watch=Watch(on_turn=on_turn), budget=Budget(hours=1)))
+    again = begin(tmp_path)
+    assert not again.get_trials(states=(TrialState.RUNNING,))
+    done = sum(trial.state == COMPLETE for trial in read_trials(again))
+    with crew(tmp_path, start, None) as workers:
+        run_search(make_search(again, crew=workers, budget=Budget(trials=done + 4)))
+    assert sum(trial.state == COMPLETE for trial in read_trials(again)) == done + 4
+    assert failed(again) == [], "nobody blames a recipe"
