@@ -19,6 +19,7 @@ from autoopt.commands.keeper import Keeper
 from autoopt.commands.logs import log_to
 from autoopt.commands.origin import command_of, keep_origin
 from autoopt.commands.saved import CONFIG, read_saved, saved_text
+from autoopt.commands.slurm import dry_run, refuse_slurm, slurm_jobs
 from autoopt.commands.stop import StopSignal
 from autoopt.commands.tracking import finish_tracker, start_tracker
 from autoopt.config import Settings
@@ -37,7 +38,7 @@ from autoopt.report.live import Display
 from autoopt.search.backup import DATABASE
 from autoopt.search.budget import EXHAUSTED, FAILURES
 from autoopt.search.crew import Here, Hired
-from autoopt.search.engines import Local, Place, check_installed, row_of
+from autoopt.search.engines import Local, Place, Slurm, check_installed, row_of
 from autoopt.search.limits import Limits
 from autoopt.search.loop import run_search
 from autoopt.search.samplers import make_sampler
@@ -58,6 +59,8 @@ log = logging.getLogger(__name__)
 def search(settings: Settings) -> int:
     """Search, score, log and export. Prints the table and, as the last line of stdout, the JSON document."""
     _refuse_early(settings)
+    if isinstance(settings.engine, Slurm) and settings.engine.dry_run:
+        return dry_run(settings)
     return run(settings, load_task(settings))
 
 
@@ -80,6 +83,8 @@ def run(settings: Settings, task: Task) -> int:
                 if workers:
                     raw = {**settings.raw, "outputs": str(settings.outputs)}
                     workers.open(partial(start_worker, raw, settings.worker_threads, study.user_attrs[FINGERPRINT]))
+                if isinstance(settings.engine, Slurm):
+                    closing.enter_context(slurm_jobs(settings, display.say))
                 if tracker is not None:
                     tracker.wait_until_warm()
         except Interrupted:
@@ -232,6 +237,7 @@ def _refuse_early(settings: Settings) -> None:
     opened.
     """
     check_installed(settings.engine)
+    refuse_slurm(settings)
     before = read_saved(settings.folder) if (settings.folder / DATABASE).is_file() else None
     if before is not None:
         now, keys = masked_values(settings.raw), ("task", "space", "kpis", "seed")

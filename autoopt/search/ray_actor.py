@@ -123,7 +123,8 @@ class Actor:
         except Exception as error:
             bug = not isinstance(error, AutooptError)
             return self._send(Broken(str(error), traceback.format_exc(), bug))
-        logging.getLogger().addHandler(_Log(self._send))  # type: ignore[arg-type]
+        for handler in (_Log(self._send), logging.StreamHandler()):  # type: ignore[arg-type]
+            logging.getLogger().addHandler(handler)  # the second: what is not heard any more where the actor dies
         self._send(Ready())
         trials: list[Trial] = []
         while True:

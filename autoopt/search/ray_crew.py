@@ -34,6 +34,7 @@ FATAL = "Fatal Python error: "
 class Worker:
     where: str = ""
     node: str = ""
+    pid: int = 0
     ready: bool = False
     job: Job | None = None
     cut: Callable[[], str] = lambda: ""
@@ -138,12 +139,12 @@ class Actors:
                 worker.killed = True
                 self._send("kill", place)
 
-    def nodes(self) -> list[str]:
-        """Where the workers are, by Ray's names; '' of those that wait for room."""
-        return [worker.node for worker in self._workers]
+    def places(self) -> list[tuple[str, int]]:
+        """Node, by Ray's name, and process of each worker; '' and 0 of those that wait for room."""
+        return [(worker.node, worker.pid) for worker in self._workers]
 
     def _met(self, worker: Worker, hello: Hello) -> None:
-        worker.where, worker.node = f"process {hello.pid} on {hello.address}", hello.node
+        worker.where, worker.node, worker.pid = f"process {hello.pid} on {hello.address}", hello.node, hello.pid
         log.info("worker %d is %s", hello.place, worker.where)
 
     def _joined(self) -> Found:
@@ -196,7 +197,7 @@ class Actors:
         worker = self._workers[gone.place]
         self._stillborn += not worker.ready
         printed = self._printed(self._file(gone.place))
-        words = "\n".join([*worker.logged, *printed])
+        words = "\n".join(printed or worker.logged)  # the file has both
         fatal = [line.removeprefix(FATAL) for line in printed if line.startswith(FATAL)]
         how = f"{gone.how} ({fatal[-1]})" if fatal else gone.how
         log.warning("worker %d, %s, died (%s): %s", gone.place, worker.where, how, gone.text)
