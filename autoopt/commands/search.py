@@ -38,7 +38,7 @@ from autoopt.report.live import Display
 from autoopt.search.backup import DATABASE
 from autoopt.search.budget import EXHAUSTED, FAILURES
 from autoopt.search.crew import Here, Hired
-from autoopt.search.engines import Local, Place, Slurm, check_installed, row_of
+from autoopt.search.engines import Local, Place, Slurm, check_engine, row_of
 from autoopt.search.limits import Limits
 from autoopt.search.loop import run_search
 from autoopt.search.samplers import make_sampler
@@ -236,7 +236,7 @@ def _refuse_early(settings: Settings) -> None:
     """What is not installed, or differs from the study's saved configuration, is known before data and storage are
     opened.
     """
-    check_installed(settings.engine)
+    check_engine(settings.engine)
     refuse_slurm(settings)
     before = read_saved(settings.folder) if (settings.folder / DATABASE).is_file() else None
     if before is not None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from autoopt.search.crew import Hired
 
 PLACEMENTS = ("SPREAD", "PACK")
 MOST_HOURS = 24 * 365
+KNOCK_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,27 @@ def row_of(engine: Engine) -> Row:
     return next(ENGINES[name] for name, kind in KINDS.items() if isinstance(engine, kind))
 
 
-def check_installed(engine: Engine) -> None:
-    """Raises ConfigError where the engine's package is not there."""
+def check_engine(engine: Engine) -> None:
+    """Raises ConfigError where the engine's package is not there, or nobody listens at its address."""
     row = row_of(engine)
     if row.package is not None and importlib.util.find_spec(row.package) is None:
         raise ConfigError(f"engine={row.extra} needs {row.package}: type pip install 'autoopt[{row.extra}]'")
+    if isinstance(engine, Ray):
+        _knock(engine.address)
+
+
+def _knock(address: str | None) -> None:
+    """Ray itself would try for minutes, and then end the process."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host:
+        return
+    try:
+        socket.create_connection((host, int(port)), KNOCK_S).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"engine.address={address}: nobody answers there ({why}): type that of a running head"
+        ) from None
 
 
 def worker_threads(engine: Engine, typed: Any, threads: int, workers: int) -> int:

@@ -1,6 +1,5 @@
 """A Ray cluster: joined or started, what it has room for, where an actor goes, and why one is gone."""
 
-import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from typing import Any
 from autoopt.core.errors import ConfigError, one_line
 from autoopt.search.engines import Ray
 
-KNOCK_S = 5.0
 STORE_BYTES = 80_000_000  # of a Ray of our own: jobs and events are small, and /dev/shm may be
 
 
@@ -39,7 +37,6 @@ def join(ray: Any, engine: Ray, count: int, here: bool) -> Found:
     Raises ConfigError where it cannot be reached, has no room for a worker, or only elsewhere.
     """
     typed = f"engine.address={engine.address}"
-    _knock(ray, engine.address)
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if engine.address is None:
@@ -61,20 +58,6 @@ def join(ray: Any, engine: Ray, count: int, here: bool) -> Found:
             "artifacts.uri=s3://BUCKET/FOLDER, or a folder that all machines share"
         )
     return Found(tuple(nodes), min(count, sum(node.room(engine) for node in able)))
-
-
-def _knock(ray: Any, address: str | None) -> None:
-    """Ray itself would try for minutes, and then end the process. Raises ConfigError where nobody listens."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not host:
-        return
-    local = host in ("localhost", "127.0.0.1")  # Ray may listen on the machine's address alone
-    for name in (host, ray.util.get_node_ip_address()) if local else (host,):
-        try:
-            return socket.create_connection((name, int(port)), KNOCK_S).close()
-        except (OSError, OverflowError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    raise ConfigError(f"engine.address={address}: nobody answers there ({why}): type the address of a running head")
 
 
 def options(ray: Any, engine: Ray, taken: Iterable[Node]) -> dict[str, Any]:
