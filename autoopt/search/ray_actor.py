@@ -7,7 +7,6 @@ and taken once, news is kept until the search says that it has come.
 import importlib
 import logging
 import os
-import pickle
 import queue
 import sys
 import threading
@@ -17,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,15 @@ class Setting:
     path: tuple[str, ...]
     environment: Mapping[str, str]
     preload: str
+
+
+def packed(message: Any) -> bytes:
+    """As multiprocessing sends it between a program's own processes; nothing of it is ever read from a file."""
+    return bytes(ForkingPickler.dumps(message))
+
+
+def unpacked(message: bytes) -> Any:
+    return ForkingPickler.loads(message)
 
 
 class Actor:
@@ -78,7 +87,7 @@ class Actor:
         """Orders by number, from `first` on; those that came before are passed over. Returns how many were taken."""
         with self._lock:
             for order in orders[max(0, self._taken - first) :]:
-                self._take(pickle.loads(order))
+                self._take(unpacked(order))
                 self._taken += 1
             return self._taken
 
@@ -104,7 +113,7 @@ class Actor:
 
     def _send(self, message: Any) -> None:
         with self._come:
-            self._news.append(pickle.dumps(message))
+            self._news.append(packed(message))
             self._come.notify_all()
 
     def _work(self) -> None:
@@ -116,10 +125,9 @@ class Actor:
             os._exit(1)
 
     def _live(self) -> None:
-        importlib.import_module(self._preload)
-        start = pickle.loads(self._orders.get())
         try:
-            acts: Acts = start()
+            importlib.import_module(self._preload)
+            acts: Acts = unpacked(self._orders.get())()
         except Exception as error:
             bug = not isinstance(error, AutooptError)
             return self._send(Broken(str(error), traceback.format_exc(), bug))

@@ -8,6 +8,7 @@ from typing import Any
 from autoopt.core.errors import ConfigError, one_line
 from autoopt.search.engines import Ray
 
+LEAST = 1e-4  # that Ray can take of a resource
 STORE_BYTES = 80_000_000  # of a Ray of our own: jobs and events are small, and /dev/shm may be
 
 
@@ -60,8 +61,9 @@ def join(ray: Any, engine: Ray, count: int, here: bool) -> Found:
     return Found(tuple(nodes), min(count, sum(node.room(engine) for node in able)))
 
 
-def options(ray: Any, engine: Ray, taken: Iterable[Node]) -> dict[str, Any]:
+def options(ray: Any, engine: Ray, taken: Iterable[Node], here: bool) -> dict[str, Any]:
     """Of a new actor. `taken`: the nodes of the others, one entry each. Ray itself repeats nothing: the study does."""
+    pinned = {f"node:{ray.util.get_node_ip_address()}": LEAST} if here else {}  # other machines may join later
     strategy: Any = "SPREAD"
     if engine.placement == "PACK" and (node := _fullest(_nodes(ray), engine, taken)) is not None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -70,6 +72,7 @@ def options(ray: Any, engine: Ray, taken: Iterable[Node]) -> dict[str, Any]:
     return {
         "num_cpus": engine.cpus,
         "num_gpus": engine.gpus,
+        "resources": pinned,
         "max_restarts": 0,
         "max_task_retries": 0,
         "max_concurrency": 4,  # orders, news, and one of each whose answer was lost on the way
@@ -88,8 +91,9 @@ def how(ray: Any, node: Node | None, error: BaseException) -> str:
         return "out of memory: Ray killed it"
     if node is not None and ("node has died" in text or node.id not in {alive.id for alive in _nodes(ray)}):
         return f"its node {node.address} was lost"
-    if "creation task" in text:
-        return one_line(ValueError(text.strip().splitlines()[-1]), 300)
+    if "creation task" in text or isinstance(error, ray.exceptions.RayTaskError):
+        last = one_line(ValueError(text.strip().splitlines()[-1]), 300)
+        return f"{last}; all machines need the same autoopt and its extras" if "ModuleNotFound" in last else last
     if "ray.kill" in text:
         return "it was killed"
     return f"its process on {node.address} ended" if node is not None else "it ended before it began"

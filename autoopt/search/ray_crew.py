@@ -2,7 +2,6 @@
 
 import logging
 import os
-import pickle
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from autoopt.core.trial import Trial
 from autoopt.search.crew import Start
 from autoopt.search.engines import Place, Ray
 from autoopt.search.jobs import Died, Event, Free, Job
-from autoopt.search.ray_actor import Setting, Used
+from autoopt.search.ray_actor import Setting, Used, packed, unpacked
 from autoopt.search.ray_cluster import Found, said
 from autoopt.search.ray_driver import Gone, Hello, News, Refused, drive
 from autoopt.search.worker import Broken, Ready
@@ -93,7 +92,7 @@ class Actors:
         self._workers = []
 
     def open(self, start: Start) -> None:
-        self._start = pickle.dumps(start)
+        self._start = packed(start)
         for place in range(len(self._workers)):
             self._begin(place)
         while not self.idle():
@@ -121,7 +120,7 @@ class Actors:
         while (message := self._receive(handle)) is not None:
             if isinstance(message, News):
                 for each in message.messages:
-                    self._heard(self._workers[message.place], pickle.loads(each), handle)
+                    self._heard(self._workers[message.place], unpacked(each), handle)
             elif isinstance(message, Hello):
                 self._met(self._workers[message.place], message)
             elif isinstance(message, Gone):
@@ -162,10 +161,10 @@ class Actors:
         return found
 
     def _begin(self, place: int) -> None:
-        self._send("order", place, pickle.dumps(("start", self._start)))
+        self._send("order", place, packed(("start", self._start)))
 
     def _order(self, place: int, kind: str, value: Any) -> None:
-        self._send("order", place, pickle.dumps((kind, value)))
+        self._send("order", place, packed((kind, value)))
 
     def _send(self, kind: str, place: int, value: Any = None) -> None:
         with suppress(OSError):  # the driver died: the next turn says so

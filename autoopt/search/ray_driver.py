@@ -89,13 +89,13 @@ def drive(line: Connection, words: Path, engine: Ray, count: int, setting: Setti
     _heed_nobody()  # Ray has a mind of its own
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the search is gone
         line.send(found)
-        _Driver(ray, line, engine, setting, count).run()
+        _Driver(ray, line, engine, setting, here, count).run()
     ray.shutdown()
 
 
 class _Driver:
-    def __init__(self, ray: Any, line: Connection, engine: Ray, setting: Setting, count: int) -> None:
-        self._ray, self._line, self._engine, self._setting = ray, line, engine, setting
+    def __init__(self, ray: Any, line: Connection, engine: Ray, setting: Setting, here: bool, count: int) -> None:
+        self._ray, self._line, self._engine, self._setting, self._here = ray, line, engine, setting, here
         self._hands: dict[int, Hand] = {}
         for place in range(count):
             self._make(place)
@@ -121,7 +121,8 @@ class _Driver:
             hand.orders.append(value)
 
     def _make(self, place: int) -> None:
-        options = cluster.options(self._ray, self._engine, [hand.node for hand in self._hands.values() if hand.node])
+        taken = [hand.node for other, hand in self._hands.items() if hand.node and other != place]
+        options = cluster.options(self._ray, self._engine, taken, self._here)
         words = self._setting.words.with_name(f"worker-{place}.txt")
         setting = replace(self._setting, words=words)
         self._hands[place] = Hand(self._ray.remote(Actor).options(**options).remote(setting))
@@ -154,7 +155,7 @@ class _Driver:
             ready, _ = self._ray.wait(list(refs), num_returns=len(refs), timeout=0)
         for ref in ready:
             place, kind = refs[ref]
-            if self._hands[place].calls.get(kind) is ref:  # else its actor was found dead a moment ago
+            if self._hands[place].calls.get(kind) == ref:  # else its actor was found dead a moment ago
                 self._answered(place, kind, ref)
         return None
 
@@ -166,7 +167,7 @@ class _Driver:
             hand.again[kind] = time.monotonic() + AGAIN_S
             del hand.calls[kind]
             return
-        except (self._ray.exceptions.RayError, ConnectionError) as error:
+        except self._ray.exceptions.RayError as error:
             hand.calls.clear()
             hand.again = dict.fromkeys(KINDS, float("inf"))
             self._line.send(Gone(place, cluster.how(self._ray, hand.node, error), one_line(error, 600)))

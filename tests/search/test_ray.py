@@ -1,6 +1,8 @@
 """Workers that are Ray actors, on the lookup table: what ends one, its node or the whole cluster costs no trial."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -28,6 +30,7 @@ from autoopt.search.loop import run_search
 from autoopt.search.ray_crew import Actors
 from autoopt.search.record import read_trials
 from autoopt.search.search import Watch
+from autoopt.search.study import load_study
 from tests.search.cluster import Cluster, cluster
 from tests.search.table import TRIALS, begin, make_search, start, start_deadly
 from tests.search.test_workers import FP16, INT8, fall, refuse, stumble
@@ -234,6 +237,29 @@ def test_a_lost_node_costs_time_and_no_trial(machines: Cluster, tmp_path: Path) 
     assert max(Counter(trial.recipe for trial in trials if trial.state == COMPLETE).values()) == 1
     assert any(trial.recipe == lost.recipe and trial.state == COMPLETE for trial in trials)
     assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+
+
+def test_digits_on_actors_stopped_and_resumed(tmp_path: Path) -> None:
+    words = ["task=digits", "study=s", f"outputs={tmp_path}", "teacher.epochs=4", "tracking=none", "space.epochs=2"]
+    words += ["runtime.blocks=5", "runtime.calls=20", "runtime.attempts=1", "engine=ray", "engine.cpus=0.5"]
+    command = [sys.executable, "-m", "autoopt", *words, "workers=2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    log = tmp_path / "s" / "search.log"
+    with subprocess.Popen([*command, "budget.trials=40"], stderr=subprocess.PIPE, text=True, env=environment) as search:
+        wait_until(lambda: log.exists() and "trial   3" in log.read_text(), 90)
+        search.terminate()
+        _, said = search.communicate(timeout=60)
+    assert search.returncode == 143
+    assert "\nray: 1 node, " in said
+    assert "raylet" not in said
+    pids = [int(pid) for pid in re.findall(r"worker \d is process (\d+) on", log.read_text())]
+    assert len(pids) == 2
+    assert not any(map(runs, pids))
+    done = subprocess.run([*command, "budget.trials=3"], capture_output=True, text=True, env=environment, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["stopped_by"], told["champion"] is not None) == ("trials", True)
+    trials = read_trials(load_study(tmp_path / "s", "s"))
+    assert max(Counter(trial.recipe for trial in trials if trial.state == COMPLETE).values()) == 1
 
 
 def test_a_lost_head_ends_the_search_and_the_next_one_goes_on(
