@@ -30,8 +30,8 @@ def dry_run(settings: Settings) -> int:
     assert isinstance(settings.engine, Slurm)
     command, secrets = command_of_worker(settings)
     folder = settings.folder / "slurm"
-    batch, line = written(settings.engine, folder, command, secrets, settings.limits.grace_s)
-    print(f"{batch} would be submitted for {settings.workers} workers, each of which runs:\n{line}", file=sys.stderr)
+    batch, line = written(settings.engine, settings.workers, folder, command, secrets, settings.limits.grace_s)
+    print(f"nothing is submitted: {batch} is for {settings.workers} jobs, each of which runs\n{line}", file=sys.stderr)
     print(json.dumps({"study": settings.study, "batch": str(batch), "workers": settings.workers, "command": command}))
     return 0
 

@@ -60,9 +60,11 @@ def submit(
 
 
 def written(
-    engine: Slurm, folder: Path, command: Sequence[str], secrets: Mapping[str, str], grace_s: float
+    engine: Slurm, count: int, folder: Path, command: Sequence[str], secrets: Mapping[str, str], grace_s: float
 ) -> tuple[Path, str]:
-    """The batch file that would be submitted, and what its jobs would run."""
+    """A batch file as it would be submitted, and what its jobs run: here itself, where `submit` has submitit run it, so
+    that it may be submitted by hand.
+    """
     import submitit
 
     class Anywhere(submitit.SlurmExecutor):  # type: ignore[misc]
@@ -74,9 +76,10 @@ def written(
 
     executor = Anywhere(_prepared(folder, secrets))
     executor.update_parameters(**_parameters(engine, folder, grace_s))
-    text = executor._make_submission_file_text(executor._submitit_command_str, "dry_run")
-    (folder / BATCH).write_text(text)
-    return folder / BATCH, shlex.join(command)
+    executor.parameters["map_count"] = count
+    line = shlex.join(command)
+    (folder / BATCH).write_text(executor._make_submission_file_text(line, "dry_run"))
+    return folder / BATCH, line
 
 
 def cancel(jobs: Sequence[str]) -> None:

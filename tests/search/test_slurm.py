@@ -69,9 +69,11 @@ def test_a_dry_run_needs_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     engine = replace(ENGINE, partition=None, gpus=0, memory_gb=None, dry_run=True)
     check_slurm(engine, "postgresql+psycopg://db/studies")
-    batch, line = written(engine, tmp_path / "slurm", ["autoopt", "worker", "study=a b"], SECRETS, 30)
+    batch, line = written(engine, 3, tmp_path / "slurm", ["autoopt", "worker", "study=a b"], SECRETS, 30)
     text = batch.read_text()
     assert line == "autoopt worker 'study=a b'"
+    assert f"{line}\n" in text
+    assert "#SBATCH --array=0-2%3" in text
     assert "#SBATCH --cpus-per-task=4" in text
     assert all(word not in text for word in ("hunter2", "partition", "gpus", "--mem"))
 
