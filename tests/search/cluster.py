@@ -2,10 +2,12 @@
 number, or the head; the end of the input ends all of them.
 """
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 STORE = 80_000_000
@@ -27,7 +29,8 @@ class Cluster:
 @contextmanager
 def cluster(nodes: int, cpus: float = 1, head_cpus: float = 0) -> Iterator[Cluster]:
     command = [sys.executable, "-W", "ignore", __file__, str(nodes), str(cpus), str(head_cpus)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         try:
             yield Cluster(process, process.stdout.readline().strip())
@@ -35,6 +38,8 @@ def cluster(nodes: int, cpus: float = 1, head_cpus: float = 0) -> Iterator[Clust
             assert process.stdin is not None
             process.stdin.close()
             process.wait(60)
+            with suppress(ProcessLookupError):  # a node that was ended leaves its agents for a while
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def main(nodes: int, cpus: float, head_cpus: float) -> None:
