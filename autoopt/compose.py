@@ -113,7 +113,7 @@ def _unknown_key(message: str, overrides: list[str]) -> str:
         return " ".join(message.split()) + f" (overrides: {' '.join(overrides)})"
     parent, _, leaf = found[1].rpartition(".")
     known = compose_config(
-        [o for o in overrides if re.match(r"(task|teacher|space|kpis|sampler|budget|runtime|tracking)=\w+$", o)]
+        [o for o in overrides if re.match(r"(task|teacher|space|kpis|sampler|budget|runtime|tracking|engine)=\w+$", o)]
     )
     section: Any = known
     for part in parent.split(".") if parent else []:

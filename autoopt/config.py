@@ -37,6 +37,7 @@ from autoopt.core.lookup import lookup, suggestion
 from autoopt.core.space import Space
 from autoopt.measurements import FACTS, Options
 from autoopt.search.budget import Budget
+from autoopt.search.engines import ENGINES, Engine, read_engine, worker_threads
 from autoopt.search.limits import Limits
 from autoopt.search.rules import Rules
 from autoopt.search.samplers import SAMPLERS
@@ -84,6 +85,8 @@ class Settings:
     """Of onnxruntime, as it is asked for: one of CHOICES in runtimes/providers.py."""
     workers: int
     """Processes that run trials; 0: in the search's own."""
+    engine: Engine
+    """Where those run."""
     limits: Limits
     store: Store | None
     """Shared by several machines: artifacts.uri."""
@@ -106,6 +109,11 @@ class Settings:
     @property
     def cache(self) -> Cache:
         return Cache(self.outputs / "cache", self.store)
+
+    @property
+    def worker_threads(self) -> int:
+        """For the training of one worker."""
+        return worker_threads(self.engine, self.raw.get("threads"), self.threads, self.workers)
 
 
 def load_settings(overrides: Iterable[str]) -> Settings:
@@ -130,6 +138,9 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
     lookup(dict.fromkeys(TRACKERS), str(tracking.get("name")), "tracking")
     kpis = parse_kpis(_section(raw, "kpis"), FACTS)
     address = read_address(_section(raw, "artifacts").get("uri"))
+    engine = _section(raw, "engine")
+    lookup(ENGINES, str(engine.get("name")), "engine")
+    workers = whole("workers", raw.get("workers"), 0, MOST_THREADS)
     return Settings(
         task=task,
         task_options=read_task(task, _section(raw, "task")),
@@ -157,7 +168,8 @@ def parse_settings(raw: Mapping[str, Any]) -> Settings:
         threads=usable_cores() if raw.get("threads") is None else whole("threads", raw["threads"], 1, MOST_THREADS),
         device=read_device(raw.get("device", CPU)),
         provider=read_provider(runtime.get("provider"), runtimes),
-        workers=whole("workers", raw.get("workers"), 0, MOST_THREADS),
+        workers=workers,
+        engine=read_engine(engine, workers),
         limits=read_limits(_section(raw, "limits"), _section(raw, "retry")),
         store=open_store(address),
         model=read_model(_section(raw, "registry").get("model"), task),
@@ -202,6 +214,7 @@ SECTIONS = (
     "runtime",
     "tracking",
     "artifacts",
+    "engine",
     "experiment",
     "study",
     "seed",

@@ -26,7 +26,8 @@ from autoopt.training.optimizers import OPTIMIZERS
 from autoopt.training.schedules import SCHEDULES
 from autoopt.training.teacher import TeacherOptions
 
-RESERVED = ("cache", "mlartifacts", "mlflow.db")
+WORKERS = "workers"
+RESERVED = ("cache", "mlartifacts", "mlflow.db", WORKERS)
 STORAGE = "AUTOOPT_STORAGE"
 MOST_CALLS, MOST_BATCH = 100_000, 65_536
 """Beyond, a night would pass over one measurement, or memory run out at its end."""

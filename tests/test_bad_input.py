@@ -416,6 +416,13 @@ ROWS: dict[str, tuple[Words | Make, str]] = {
         "runtime.provider=cuda is onnxruntime's: type runtime=onnxruntime, or leave it out",
     ),
     "threads": (["threads=2000000000"], "threads=2000000000: a whole number from 1 to 1024 is allowed"),
+    "engine": (["engine=rey"], "unknown engine 'rey'. Did you mean 'ray'? Known: local, ray, slurm"),
+    "engine of no worker": (["engine=ray", "workers=0"], "workers=0 with engine=ray: a number from 1 on is allowed"),
+    "no cluster there": (["engine=ray", "engine.address=127.0.0.1:9"], "127.0.0.1:9: nobody answers there (Connection"),
+    "slurm on SQLite": (
+        ["engine=slurm"],
+        "engine=slurm needs a study that other machines reach: type storage=post",
+    ),
     "workers": (["workers=-1"], "workers=-1: a whole number from 0 to 1024 is allowed"),
     "workers in words": (["workers=two"], "workers='two': a whole number from 0 to 1024 is allowed"),
     "no time for a trial": (["limits.trial_minutes=0"], "limits.trial_minutes=0: a finite number > 0 is allowed"),

@@ -1,5 +1,6 @@
 """Every way to be wrong gives one line that says what, the value, what is allowed and what to type."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
-GROUPS = ("task", "teacher", "space", "kpis", "sampler", "budget", "runtime", "tracking", "experiment")
+GROUPS = ("task", "teacher", "space", "kpis", "sampler", "budget", "runtime", "tracking", "engine", "experiment")
 
 
 @pytest.mark.parametrize(("group", "option"), [(group, option) for group in GROUPS for option in options(group)])
@@ -31,7 +32,7 @@ def test_every_option_composes_and_is_valid(group: str, option: str, outputs: st
 
 
 def test_the_file_names_are_the_names_inside() -> None:
-    for group in ("task", "sampler", "runtime", "tracking"):
+    for group in ("task", "sampler", "runtime", "tracking", "engine"):
         for option in options(group):
             assert compose_config([f"{group}={option}"])[group]["name"] == option
 
@@ -210,6 +211,9 @@ WRONG = [
     ("runtime=[openvino,null]", "unknown runtime 'None'"),
     ("space.runtime=openvino", "space.runtime=openvino: a key of its own: type 'runtime=[onnxruntime,openvino]'"),
     ("tracking.uri=file:///tmp/x", "tracking.uri=file:///tmp/x: null, sqlite:///FILE or http://HOST:PORT"),
+    ("engine=rey", "unknown engine 'rey'. Did you mean 'ray'? Known: local, ray, slurm"),
+    ("engine.name=rey", "unknown engine 'rey'. Did you mean 'ray'?"),
+    ("+engine.cpus=2", "engine local has no option 'cpus'. It has none. (Choose one by engine=NAME.)"),
     ("study=a/b", "study='a/b': letters, digits"),
     ("study=cache", "study='cache': letters, digits"),
     ("seed=-1", "seed=-1: a whole number from 0"),
@@ -217,6 +221,44 @@ WRONG = [
     ("teacher.checkpoint=/nowhere.safetensors", "teacher.checkpoint=/nowhere.safetensors does not exist"),
     ("outputs=/proc/nowhere", "outputs=/proc/nowhere: cannot write there"),
 ]
+
+
+WRONG_OF_ENGINES = [
+    ("engine=ray engine.adress=auto", "unknown key 'engine.adress'. Did you mean 'address'?"),
+    ("engine=ray engine.address=somewhere", "engine.address=somewhere: null, auto, HOST:PORT or ray://HOST:PORT"),
+    ("engine=ray engine.cpus=0", "engine.cpus=0: a finite number > 0 is allowed"),
+    ("engine=ray engine.cpus=0.00001", "engine.cpus=1e-05: 0.0001 is the least share that Ray knows"),
+    ("engine=ray engine.gpus=1.5", "engine.gpus=1.5: a whole number, or a share of one such as 0.5 is allowed"),
+    ("engine=ray engine.placement=PUSH", "engine.placement=PUSH: SPREAD or PACK is allowed"),
+    ("engine=ray workers=0", "workers=0 with engine=ray: a number from 1 on is allowed, or engine=local"),
+    ("engine=ray +engine.hours=1", "engine ray has no option 'hours'. Known: address, cpus, gpus, placement"),
+    ("engine=slurm engine.cpus=0.5", "engine.cpus=0.5: a whole number from 1"),
+    ("engine=slurm engine.partition='a b'", "engine.partition='a b': the name of a partition is allowed, or null"),
+    ("engine=slurm engine.setup=module", "engine.setup='module': a list of shell commands is allowed"),
+    ("engine=slurm engine.dry_run=maybe", "engine.dry_run='maybe': true or false is allowed"),
+    ("engine=slurm engine.hours=0", "engine.hours=0: a finite number > 0 is allowed"),
+    ("engine=slurm workers=0", "workers=0 with engine=slurm: a number from 1 on is allowed"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), WRONG_OF_ENGINES, ids=[typed for typed, _ in WRONG_OF_ENGINES])
+def test_wrong_input_of_an_engine_is_named(overrides: str, message: str, outputs: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings([outputs, *re.findall(r"(?:[^ ']|'[^']*')+", overrides)])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "threads"),
+    [
+        (["workers=2", "threads=4"], 2),
+        (["workers=2", "engine=ray", "engine.cpus=3"], 3),
+        (["workers=64", "engine=ray", "engine.cpus=0.03"], 1),
+        (["workers=2", "engine=ray", "engine.cpus=3", "threads=8"], 4),
+    ],
+)
+def test_a_worker_trains_with_what_its_engine_gives_it(overrides: list[str], threads: int, outputs: str) -> None:
+    assert load_settings([outputs, *overrides]).worker_threads == threads
 
 
 @pytest.mark.parametrize(("override", "message"), WRONG, ids=[override for override, _ in WRONG])

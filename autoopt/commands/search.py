@@ -15,6 +15,7 @@ from autoopt.commands.logs import log_to
 from autoopt.commands.origin import command_of, keep_origin
 from autoopt.commands.saved import CONFIG, read_saved, saved_text
 from autoopt.commands.searching import begin_work, hired, search_on
+from autoopt.commands.slurm import dry_run, refuse_slurm, slurm_jobs
 from autoopt.commands.stop import StopSignal
 from autoopt.commands.tracking import finish_tracker, start_tracker
 from autoopt.config import Settings
@@ -28,6 +29,7 @@ from autoopt.report.live import Display
 from autoopt.runtimes.providers import CPU, chosen
 from autoopt.search.backup import DATABASE
 from autoopt.search.budget import EXHAUSTED, FAILURES
+from autoopt.search.engines import Ray, Slurm, check_engine
 from autoopt.search.lock import Holding, lock_folder, lock_study
 from autoopt.search.peers import Peers
 from autoopt.search.samplers import make_sampler
@@ -45,6 +47,8 @@ log = logging.getLogger(__name__)
 def search(settings: Settings) -> int:
     """Search, score, log and export. Prints the table and, as the last line of stdout, the JSON document."""
     _refuse_early(settings)
+    if isinstance(settings.engine, Slurm) and settings.engine.dry_run:
+        return dry_run(settings)
     return run(settings, load_task(settings))
 
 
@@ -65,15 +69,17 @@ def run(settings: Settings, task: Task) -> int:
             closing.enter_context(lock_folder(settings.folder))
         stop = closing.enter_context(StopSignal())
         log_to(settings.folder / "search.log")
-        workers = closing.enter_context(hired(settings))
         display.say(f"study {settings.study} in {settings.folder}")
         try:
             with stop.abandoned_after(0):
+                workers = closing.enter_context(hired(settings, display.say))
                 study, bench = _prepare(settings, task, stop, display, begun=begun)
                 tracker = start_tracker(settings, study, display.say)
                 if tracker is not None:
                     closing.callback(tracker.close)
                 begin_work(workers, settings, study)
+                if isinstance(settings.engine, Slurm):
+                    closing.enter_context(slurm_jobs(settings, display.say))
                 if tracker is not None:
                     tracker.wait_until_warm()
         except Interrupted:
@@ -166,7 +172,11 @@ def _conclude(
 
 
 def _refuse_early(settings: Settings) -> None:
-    """What differs from the study's saved configuration is known before data and storage are opened."""
+    """What is not installed, or differs from the study's saved configuration, is known before data and storage are
+    opened.
+    """
+    check_engine(settings.engine)
+    refuse_slurm(settings)
     if settings.measure_host is not None:
         if settings.storage is None or settings.store is None:
             raise ConfigError(
@@ -177,6 +187,11 @@ def _refuse_early(settings: Settings) -> None:
             raise ConfigError(
                 f"measure.host={settings.measure_host} measures the baseline, so that autoopt search runs there, and "
                 f"this is {settings.host}: type measure.host={settings.host}, or host={settings.measure_host}"
+            )
+        if isinstance(settings.engine, Ray):
+            raise ConfigError(
+                f"measure.host={settings.measure_host}: workers of engine=ray measure where they are: type "
+                "engine=local, and autoopt worker on the other machines, or leave measure.host out"
             )
     is_there = settings.storage is not None or (settings.folder / DATABASE).is_file()
     before = read_saved(settings.folder) if is_there else None

@@ -58,8 +58,7 @@ def task_of(searched: Settings, study: Study) -> Task:
 
 def bench_of(searched: Settings, study: Study, task: Task) -> Bench:
     """Raises ConfigError where the teacher is another one by now."""
-    threads = max(1, searched.threads // max(1, searched.workers))  # as those that trained its trials
-    searched = replace(searched, threads=threads)
+    searched = replace(searched, threads=searched.worker_threads)  # as those that trained its trials
     check(searched, task)
     quiet = QuietMachine()
     with quiet.working():

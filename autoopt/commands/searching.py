@@ -24,13 +24,13 @@ from autoopt.core.standing import Standing
 from autoopt.core.trial import FAILED, Trial
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
-from autoopt.search.crew import Here
+from autoopt.search.crew import Baseline, Here, Hired
+from autoopt.search.engines import Local, Place, Slurm, row_of
 from autoopt.search.limits import Limits
 from autoopt.search.loop import run_search
 from autoopt.search.peers import Peers
 from autoopt.search.search import Search, Watch
 from autoopt.search.study import FINGERPRINT
-from autoopt.search.workers import Workers
 from autoopt.tracking.tracker import Tracker
 
 BRIEFLY_S = 2.0  # that the search waits for who measures: it has signals and limits to look after
@@ -39,18 +39,25 @@ MEMORY_SHARE = 0.9  # of the machine's, for all workers together
 log = logging.getLogger(__name__)
 
 
-def hired(settings: Settings) -> AbstractContextManager[Workers | None]:
-    """The workers, who import what they need while the search prepares; None where trials run in this process."""
-    if not settings.workers:
+def hired(settings: Settings, say: Callable[[str], None]) -> AbstractContextManager[Hired | None]:
+    """The workers, who import what they need while the search prepares; None where they come by themselves, or trials
+    run in this process.
+    """
+    hire = row_of(settings.engine).hire
+    if not settings.workers or hire is None:
         return nullcontext()
-    return Workers(settings.workers, settings.folder / "work", preload="autoopt.commands.acts")
+    shared = settings.raw["artifacts"]["uri"]
+    place = Place(settings.folder, "autoopt.commands.acts", settings.worker_threads, shared, say)
+    return hire(settings.engine, settings.workers, place)
 
 
-def begin_work(workers: Workers | None, settings: Settings, study: optuna.Study) -> None:
-    """Have the workers make what trials are done with. Raises AutooptError where they cannot."""
+def begin_work(workers: Hired | None, settings: Settings, study: optuna.Study) -> None:
+    """Have the workers make what trials are done with; what they need not know, the storage, they are not told. Raises
+    AutooptError where they cannot.
+    """
     if workers:
-        threads = max(1, settings.threads // settings.workers)
-        workers.open(partial(start_worker, settings.raw, threads, study.user_attrs[FINGERPRINT]))
+        raw = {**settings.raw, "outputs": str(settings.outputs), "storage": None}
+        workers.open(partial(start_worker, raw, settings.worker_threads, study.user_attrs[FINGERPRINT]))
 
 
 def search_on(
@@ -59,7 +66,7 @@ def search_on(
     space: Space,
     bench: Bench,
     *,
-    workers: Workers | None,
+    workers: Hired | None,
     display: Display,
     tracker: Tracker | None,
     stop: StopSignal,
@@ -74,11 +81,12 @@ def search_on(
         make_acts(bench, keeper.work, settings.host, measures=settings.measures),
         partial(stop.abandoned_after, settings.limits.grace_s),
     )
+    conducts = isinstance(settings.engine, Slurm) and settings.measure_host is None
     job = Search(
         study=study,
         space=space,
         kpis=settings.kpis,
-        crew=workers or Here(here),
+        crew=workers or (Baseline(here) if conducts else Here(here)),
         budget=settings.budget,
         first=first_recipes(space) if settings.rules.warm_start else (),
         rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),
@@ -88,7 +96,7 @@ def search_on(
         has_room=keeper.has_room,
         at_work=lambda: bench.quiet.working(BRIEFLY_S),
         again=keeper.damaged(before) if peers is None or peers.leads else (),
-        left=keeper.left(),
+        left=() if conducts else keeper.left(),
         peers=peers,
         measures=settings.measures,
     )
@@ -106,7 +114,11 @@ def search_on(
 
 
 def _limits(settings: Settings) -> Limits:
-    """With a share of the machine's memory where none is given: a trial is ended before the system ends the search."""
+    """With a share of the machine's memory where none is given: a trial is ended before the system ends the search.
+    Workers elsewhere do not share this machine's: Ray and Slurm look after theirs.
+    """
+    if not isinstance(settings.engine, Local):
+        return settings.limits
     share = MEMORY_SHARE * machine_gb() / max(1, settings.workers)
     return settings.limits if settings.limits.trial_gb else replace(settings.limits, trial_gb=share)
 

@@ -3,9 +3,10 @@
 import json
 import logging
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import count
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,6 +21,7 @@ from autoopt.commands.tracking import start_tracker
 from autoopt.commands.unlike import check_machine
 from autoopt.compose import compose_config
 from autoopt.config import Settings, parse_settings
+from autoopt.config_sections import WORKERS
 from autoopt.core.errors import ConfigError, Interrupted, one_line
 from autoopt.core.passwords import masked
 from autoopt.core.quiet import QuietMachine
@@ -39,7 +41,7 @@ from autoopt.training.teacher import load_teacher, module_fingerprint
 
 LONGEST_S = 600.0  # that it waits for a search to begin
 LOOK_S = 1.0
-LOCAL = ("study", "outputs", "storage", "host", "workers", "threads", "device", "limits")
+LOCAL = ("study", "outputs", "storage", "host", "workers", "threads", "device", "limits", "engine")
 """Sections that are this machine's own; all else is the study's."""
 
 log = logging.getLogger(__name__)
@@ -60,11 +62,11 @@ def worker(settings: Settings, *, local: Sequence[str]) -> int:
             with stop.abandoned_after(0):
                 study = _when_ready(settings, display)
                 settings = as_joined(settings, study, local)
-                closing.enter_context(lock_folder(settings.folder))
+                settings = closing.enter_context(in_own_folder(settings))
                 log_to(settings.folder / "search.log")
                 display = Display(settings.study, settings.kpis)
                 display.say(f"worker of study {settings.study} on {settings.host}, in {settings.folder}")
-                workers = closing.enter_context(hired(settings))
+                workers = closing.enter_context(hired(settings, display.say))
                 task, bench = _prepare(settings, study)
                 tracker = start_tracker(settings, study, display.say) if _reaches_mlflow(settings) else None
                 if tracker is not None:
@@ -122,6 +124,21 @@ def _when_ready(settings: Settings, display: Display) -> Study:
                 "storage=…"
             )
         time.sleep(LOOK_S)
+
+
+@contextmanager
+def in_own_folder(settings: Settings) -> Iterator[Settings]:
+    """outputs/workers/HOST-N, which no other process uses meanwhile: it finds its own work there again."""
+    for number in count(1):
+        found = replace(settings, outputs=settings.outputs / WORKERS / f"{settings.host}-{number}")
+        found = replace(found, raw={**settings.raw, "outputs": str(found.outputs)})
+        try:
+            lock = lock_folder(found.folder)
+        except ConfigError:
+            continue
+        with lock:
+            yield found
+            return
 
 
 def _prepare(settings: Settings, study: Study) -> tuple[Task, Bench]:

@@ -1,4 +1,4 @@
-"""Who does the jobs: this process, or workers of their own (see workers.py)."""
+"""Who does the jobs: this process, or workers of their own (see engines.py)."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -7,6 +7,8 @@ from typing import Protocol
 from autoopt.core.memory import resident_gb
 from autoopt.core.trial import Trial
 from autoopt.search.jobs import Acts, Event, Job, perform
+
+Start = Callable[[], Acts]
 
 
 class Crew(Protocol):
@@ -24,6 +26,46 @@ class Crew(Protocol):
 
     def kill(self, number: int) -> None:
         """End the process that has the job of this number, where it is not this one: it is told as Died."""
+
+
+class Hired(Crew, Protocol):
+    """A crew of workers, as a context that ends them."""
+
+    def __enter__(self) -> "Hired": ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def open(self, start: Start) -> None:
+        """`start()` makes what jobs are done with, in each worker; it is pickled. Waits for the first to be ready.
+
+        Raises AutooptError or Bug where `start` does, here or, of workers that come later, from `turn`.
+        """
+
+    def close(self) -> None:
+        """End them: what they hold is lost."""
+
+
+class Baseline:
+    """The baseline in this process, and no more: others come for the trials."""
+
+    def __init__(self, acts: Acts) -> None:
+        self._here, self._begun = Here(acts), False
+
+    def idle(self) -> bool:
+        return not self._begun
+
+    def begin(self, job: Job, trials: Sequence[Trial], cut: Callable[[], str]) -> None:
+        self._begun = True
+        self._here.begin(job, trials, cut)
+
+    def turn(self, handle: Callable[[Event], None], wait_s: float) -> None:
+        self._here.turn(handle, wait_s)
+
+    def used_gb(self, number: int) -> float:
+        return self._here.used_gb(number)
+
+    def kill(self, number: int) -> None:
+        pass
 
 
 class Here:

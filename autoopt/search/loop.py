@@ -96,7 +96,7 @@ class Run:
             if self.search.should_stop() and not self.running.any():
                 break
             if not may_begin or self.running.any() or reason:
-                self._turn()
+                self._turn(more=may_begin and not reason)
         if reason is None or self.search.should_stop():
             raise Interrupted("stopped between two trials")
         return reason
@@ -145,11 +145,12 @@ class Run:
             self._turn()
         self._owe_what_was_left()
 
-    def _turn(self) -> None:
-        """Hear of the workers, or wait a little."""
+    def _turn(self, *, more: bool = False) -> None:
+        """Hear of the workers, or wait a little; not where there is `more` to begin, and somebody for it."""
         ended = len(self.trials)
         self.ledger.hear()
-        wait_s = 0.0 if self.search.crew.idle() and not self.running.any() else WAIT_S  # nobody has anything to tell
+        idle = self.search.crew.idle()
+        wait_s = 0.0 if idle and (more or not self.running.any()) else WAIT_S  # else nobody has anything to tell
         self.search.crew.turn(self.running.handle, wait_s)
         if self._others_work() and not self.running.any():
             time.sleep(WAIT_S)

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
@@ -20,12 +19,11 @@ from typing import Any
 
 from autoopt.core.errors import AutooptError
 from autoopt.core.trial import Trial
-from autoopt.search.jobs import Acts, Event, Job, perform
+from autoopt.search.crew import Start
+from autoopt.search.jobs import Event, Job, perform
 
 OOM_SCORE = 800  # of -1000 to 1000: where memory runs out, Linux ends a worker before the search
 POLL_S = 0.05
-
-Start = Callable[[], Acts]
 
 
 @dataclass(frozen=True)
@@ -121,14 +119,19 @@ class _Log(QueueHandler):
 
 
 def _prepare(words: Path) -> None:
+    speak_into(words)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+    threading.Thread(target=_die_with_the_search, daemon=True).start()
+
+
+def speak_into(words: Path) -> None:
+    """What this process prints, a crash's trace among it, goes to the file."""
     words.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(words, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     for output in (sys.stdout, sys.stderr):
         os.dup2(file, output.fileno())
     faulthandler.enable(all_threads=False)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    threading.Thread(target=_die_with_the_search, daemon=True).start()
 
 
 def _die_with_the_search() -> None:

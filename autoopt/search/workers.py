@@ -15,8 +15,9 @@ from typing import Any
 from autoopt.core.errors import STOP, AutooptError, Bug
 from autoopt.core.memory import resident_gb
 from autoopt.core.trial import Trial
+from autoopt.search.crew import Start
 from autoopt.search.jobs import Died, Event, Free, Job
-from autoopt.search.worker import Broken, Ready, Start, Terminated, work
+from autoopt.search.worker import Broken, Ready, Terminated, work
 
 log = logging.getLogger(__name__)
 

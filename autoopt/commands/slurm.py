@@ -1,0 +1,75 @@
+"""engine=slurm: the jobs of a search, each of which is `autoopt worker`."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from autoopt.config import Settings
+from autoopt.config_sections import STORAGE
+from autoopt.search.engines import Slurm
+from autoopt.search.slurm import cancel, check_slurm, submit, written
+
+
+def refuse_slurm(settings: Settings) -> None:
+    """Raises ConfigError where engine=slurm cannot work."""
+    if isinstance(settings.engine, Slurm):
+        check_slurm(settings.engine, settings.storage)
+
+
+def dry_run(settings: Settings) -> int:
+    """Write the batch file and say where it is; nothing is searched. Returns the exit code."""
+    assert isinstance(settings.engine, Slurm)
+    command, secrets = command_of_worker(settings)
+    folder = settings.folder / "slurm"
+    batch, line = written(settings.engine, settings.workers, folder, command, secrets, settings.limits.grace_s)
+    print(f"nothing is submitted: {batch} is for {settings.workers} jobs, each of which runs\n{line}", file=sys.stderr)
+    print(json.dumps({"study": settings.study, "batch": str(batch), "workers": settings.workers, "command": command}))
+    return 0
+
+
+@contextmanager
+def slurm_jobs(settings: Settings, say: Callable[[str], None]) -> Iterator[list[str]]:
+    """The ids of the jobs, submitted. At the end those that still wait are taken back; a worker that runs ends by
+    itself when it finds that the search has ended.
+    """
+    assert isinstance(settings.engine, Slurm)
+    command, secrets = command_of_worker(settings)
+    jobs = submit(
+        settings.engine, settings.workers, settings.folder / "slurm", command, secrets, settings.limits.grace_s
+    )
+    say(f"slurm: jobs {', '.join(jobs)}; their logs are in {settings.folder / 'slurm'}")
+    try:
+        yield jobs
+    finally:
+        cancel(jobs)
+
+
+def command_of_worker(settings: Settings) -> tuple[list[str], dict[str, str]]:
+    """What a job runs, and the environment variables that hold what must not stand there."""
+    assert isinstance(settings.engine, Slurm)
+    secrets = {STORAGE: settings.storage or ""}
+    tracking, login = _without_login(settings.tracking_uri)
+    given: dict[str, Any] = {
+        "study": settings.study,
+        "outputs": str(settings.outputs),
+        "tracking.uri": tracking,
+        "artifacts.uri": settings.raw["artifacts"]["uri"],
+        "workers": 1,
+        "threads": settings.worker_threads,
+        "device": settings.raw.get("device"),
+    }
+    keys = [f"{key}={value}" for key, value in given.items() if value is not None]
+    return [sys.executable, "-m", "autoopt", "worker", *keys], secrets | login
+
+
+def _without_login(uri: str | None) -> tuple[str | None, dict[str, str]]:
+    """An address of MLflow, and the login in it, as MLflow takes it from the environment."""
+    parts = urlsplit(uri or "")
+    if uri is None or "@" not in parts.netloc:
+        return uri, {}
+    login = {"MLFLOW_TRACKING_USERNAME": parts.username, "MLFLOW_TRACKING_PASSWORD": parts.password}
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return bare, {name: unquote(value) for name, value in login.items() if value is not None}

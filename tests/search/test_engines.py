@@ -1,0 +1,63 @@
+"""Engines: what is imported when, and what a cluster has room for."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from autoopt.core.errors import ConfigError
+from autoopt.search.engines import Ray
+from autoopt.search.ray_cluster import join, options, said
+
+ENGINE = Ray("head:6379", 2.0, 0.0, "SPREAD")
+
+
+def node(name: str, address: str, cpus: float, gpus: float = 0.0) -> dict[str, Any]:
+    return {"NodeID": name, "NodeManagerAddress": address, "Alive": True, "Resources": {"CPU": cpus, "GPU": gpus}}
+
+
+def fake(*nodes: dict[str, Any]) -> Any:
+    """Ray as it is joined, with these nodes; this machine is 10.0.0.1."""
+    util = SimpleNamespace(get_node_ip_address=lambda: "10.0.0.1")
+    return SimpleNamespace(init=lambda *words, **options: None, nodes=lambda: list(nodes), util=util)
+
+
+def test_neither_ray_nor_torch_is_imported_before_it_is_needed() -> None:
+    script = "import sys, autoopt.search.ray_crew; print({'ray', 'torch', 'optuna'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("engine", "fits", "line"),
+    [
+        (ENGINE, 5, "ray: 3 nodes, 13 CPUs, 4 GPUs, 5 of 8 workers fit, the others wait for room"),
+        (Ray(None, 0.03, 0.0, "SPREAD"), 8, "ray: 3 nodes, 13 CPUs, 4 GPUs, 8 workers"),
+        (Ray(None, 0.5, 0.5, "PACK"), 8, "ray: 3 nodes, 13 CPUs, 4 GPUs, 8 workers"),
+        (Ray(None, 1.0, 2.0, "PACK"), 2, "ray: 3 nodes, 13 CPUs, 4 GPUs, 2 of 8 workers fit, the others wait for room"),
+    ],
+)
+def test_workers_that_fit_are_counted_by_node(engine: Ray, fits: int, line: str) -> None:
+    """Two CPUs left on each of two machines are no room for one that needs three."""
+    cluster = fake(node("a", "10.0.0.1", 3), node("b", "10.0.0.2", 5), node("c", "10.0.0.3", 5, 4))
+    found = join(cluster, engine, 8, here=False)
+    assert found.fits == fits
+    assert said(found, 8) == line
+
+
+def test_machines_without_a_shared_place_for_models_are_refused() -> None:
+    here, there = node("a", "10.0.0.1", 4), node("b", "10.0.0.2", 4)
+    with pytest.raises(ConfigError, match=r"^engine.address=head:6379: 10.0.0.2 is another .*artifacts.uri=s3:"):
+        join(fake(here, there), ENGINE, 1, here=True)
+    assert join(fake(here, node("b", "10.0.0.2", 1)), ENGINE, 9, here=True).fits == 2, "no worker goes where it cannot"
+    given = options(fake(here), ENGINE, [], here=True)
+    assert given["resources"] == {"node:10.0.0.1": 0.0001}, "nor to a machine that joins later"
+
+
+def test_ray_itself_repeats_nothing() -> None:
+    """Else a job might be done twice, and its death not be told."""
+    given = options(fake(node("a", "10.0.0.1", 4)), ENGINE, [], here=False)
+    assert (given["max_restarts"], given["max_task_retries"]) == (0, 0)
+    assert (given["num_cpus"], given["scheduling_strategy"]) == (2.0, "SPREAD")
