@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from autoopt.cli import main
-from autoopt.commands import acts
-from autoopt.commands import search as search_module
+from autoopt.commands import acts, searching
 from autoopt.commands.acts import MODEL_SHA256
 from autoopt.core import artifact
 from autoopt.core.trial import COMPLETE
@@ -65,7 +64,7 @@ def test_a_worker_of_another_machine_gives_its_models_over_s3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs, elsewhere = tmp_path / "o", tmp_path / "o-elsewhere"
-    monkeypatch.setattr(search_module, "start_worker", start_elsewhere)
+    monkeypatch.setattr(searching, "start_worker", start_elsewhere)
     with serving() as port:
         for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}.items():
             monkeypatch.setenv(name, value)
