@@ -53,7 +53,11 @@ keys, each with what it is now (all of them: autoopt --cfg):
   tracking=mlflow          mlflow or none                    tracking.uri=http://HOST:PORT
   runtime=onnxruntime      or openvino                       'runtime=[onnxruntime,openvino]' searches both
   runtime.threads=1        threads that serve one call
-  storage=URI              the study in PostgreSQL, for several machines: postgresql+psycopg://USER@HOST/DATABASE
+  device=auto              that trains: cpu or cuda          runtime.provider=auto: measures on cpu, cuda or tensorrt
+  storage=URI              the study in PostgreSQL           postgresql+psycopg://USER:PASSWORD@HOST/DATABASE
+  artifacts.uri=DIR        shared by several machines        artifacts.uri=s3://BUCKET/PREFIX
+  engine=local             where workers run: local, ray     engine=ray engine.address=HOST:6379 workers=8
+                           or slurm                          engine=slurm workers=8 engine.dry_run=true
   workers=1                processes that run trials         limits.trial_minutes=60 limits.trial_gb=8 limits.disk_gb=50
   trial=N  registry.model=NAME                               of promote and reproduce; the registered model's name
   study=NAME  seed=0  outputs=DIR  threads=N  experiment=PRESET
