@@ -267,7 +267,7 @@ ROWS: dict[str, tuple[Words | Make, str]] = {
     "report of a wrong key": (["report", "stuy=x"], "unknown key 'stuy'. Did you mean 'study'?"),
     "report of a key of the search": (
         ["report", "study=x", "workers=2"],
-        "report, which reads a study as it was searched: unknown key 'workers'. Known: outputs, seed, study, task",
+        "report, which reads a study as it was searched: unknown key 'workers'. Known: outputs, seed, storage, study",
     ),
     "sync of a key of the search": (
         ["sync", "budget.trials=3"],
@@ -417,6 +417,41 @@ ROWS: dict[str, tuple[Words | Make, str]] = {
     ),
     "threads": (["threads=2000000000"], "threads=2000000000: a whole number from 1 to 1024 is allowed"),
     "engine": (["engine=rey"], "unknown engine 'rey'. Did you mean 'ray'? Known: local, ray, slurm"),
+    "storage in a file": (
+        ["storage=sqlite:///x.db"],
+        "storage=sqlite:///x.db: of a study in a file leave it out, else",
+    ),
+    "storage of another kind": (
+        ["storage=mysql://a@b/c"],
+        "storage=mysql://a@b/c: only PostgreSQL is allowed, else type",
+    ),
+    "storage without a database": (
+        ["storage=postgresql://me:secret@db"],
+        "storage=postgresql://me:***@db: only PostgreSQL",
+    ),
+    "storage where nobody answers": (
+        ["task=digits", "storage=postgresql://me:secret@127.0.0.1:9/x"],
+        "storage=postgresql+psycopg://me:***@127.0.0.1:9/x cannot be used",
+    ),
+    "host": (["host=my machine"], "host='my machine': a name of letters, digits"),
+    "measuring host alone": (["measure.host=big"], "measure.host=big: other machines join by storage="),
+    "measuring host elsewhere": (
+        ["measure.host=big", "host=small", "storage=postgresql://a@127.0.0.1:9/x", "artifacts.uri=there"],
+        "autoopt search runs there, and this is small: type measure.host=small, or host=big",
+    ),
+    "worker of no study": (
+        ["worker", "storage=postgresql://a@b/c"],
+        "worker of which study? Type autoopt worker study=",
+    ),
+    "worker of a file": (
+        ["worker", "study=x"],
+        "worker joins a search by its database: type storage=postgresql+psycopg",
+    ),
+    "worker of another task": (
+        ["worker", "study=x", "task=digits"],
+        "worker, which takes the task of the study: of task=",
+    ),
+    "worker with a space": (["worker", "study=x", "space=digits"], "unknown key 'space'. Known: "),
     "engine of no worker": (["engine=ray", "workers=0"], "workers=0 with engine=ray: a number from 1 on is allowed"),
     "no cluster there": (["engine=ray", "engine.address=127.0.0.1:9"], "127.0.0.1:9: nobody answers there (Connection"),
     "slurm on SQLite": (

@@ -39,7 +39,7 @@ def run(cwd: Path, *words: str, code: int = 0) -> tuple[dict[str, Any], str, str
 def trial_lines(cwd: Path) -> list[str]:
     """Of search.log, one a trial."""
     log = cwd / "outputs" / "e2e" / "search.log"
-    return re.findall(r"search: trial +\d+  .*", log.read_text()) if log.is_file() else []
+    return re.findall(r"searching: trial +\d+  .*", log.read_text()) if log.is_file() else []
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import optuna
 
@@ -31,12 +32,17 @@ from autoopt.search.loop import run_search
 from autoopt.search.peers import Peers
 from autoopt.search.search import Search, Watch
 from autoopt.search.study import FINGERPRINT
-from autoopt.tracking.tracker import Tracker
 
 BRIEFLY_S = 2.0  # that the search waits for who measures: it has signals and limits to look after
 MEMORY_SHARE = 0.9  # of the machine's, for all workers together
 
 log = logging.getLogger(__name__)
+
+
+class Told(Protocol):
+    """Who hears of each standing: a tracker, or who stands in for one."""
+
+    def update(self, now: Standing) -> None: ...
 
 
 def hired(settings: Settings, say: Callable[[str], None]) -> AbstractContextManager[Hired | None]:
@@ -68,7 +74,7 @@ def search_on(
     *,
     workers: Hired | None,
     display: Display,
-    tracker: Tracker | None,
+    tracker: Told | None,
     stop: StopSignal,
     peers: Peers | None,
     on_turn: Callable[[], None] = lambda: None,
@@ -123,7 +129,7 @@ def _limits(settings: Settings) -> Limits:
     return settings.limits if settings.limits.trial_gb else replace(settings.limits, trial_gb=share)
 
 
-def _watch(display: Display, keeper: Keeper, tracker: Tracker | None, more_on_turn: Callable[[], None]) -> Watch:
+def _watch(display: Display, keeper: Keeper, tracker: Told | None, more_on_turn: Callable[[], None]) -> Watch:
     def on_start(number: int, recipe: Recipe) -> None:
         display.on_start(number, recipe)
         keeper.on_start(number, recipe)

@@ -16,8 +16,8 @@ from autoopt.commands.bench import check, load_task, make_bench, narrow
 from autoopt.commands.logs import log_to
 from autoopt.commands.saved import tracking_address
 from autoopt.commands.searching import begin_work, hired, search_on
+from autoopt.commands.stand_in import StandIn
 from autoopt.commands.stop import StopSignal
-from autoopt.commands.tracking import start_tracker
 from autoopt.commands.unlike import check_machine
 from autoopt.compose import compose_config
 from autoopt.config import Settings, parse_settings
@@ -28,7 +28,7 @@ from autoopt.core.quiet import QuietMachine
 from autoopt.core.trial import HOST, MADE_ON
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
-from autoopt.search.lock import lock_folder
+from autoopt.search.lock import lock_folder, search_lock
 from autoopt.search.peers import Peers
 from autoopt.search.record import read_trials
 from autoopt.search.samplers import make_sampler
@@ -68,9 +68,6 @@ def worker(settings: Settings, *, local: Sequence[str]) -> int:
                 display.say(f"worker of study {settings.study} on {settings.host}, in {settings.folder}")
                 workers = closing.enter_context(hired(settings, display.say))
                 task, bench = _prepare(settings, study)
-                tracker = start_tracker(settings, study, display.say) if _reaches_mlflow(settings) else None
-                if tracker is not None:
-                    closing.callback(tracker.close)
                 begin_work(workers, settings, study)
         except Interrupted:
             display.say("stopped before it had joined")
@@ -78,8 +75,17 @@ def worker(settings: Settings, *, local: Sequence[str]) -> int:
         space = narrow(settings, task)
         study.sampler = make_sampler(settings.sampler, _seed(settings), settings.sampler_options)
         peers = Peers(study, space, leads=False)
-        parts = (settings, study, space, bench)
-        search_on(*parts, workers=workers, display=display, tracker=tracker, stop=stop, peers=peers)
+        view = StandIn(settings, study, search_lock(settings.study, str(settings.storage)), display.say)
+        search_on(
+            *(settings, study, space, bench),
+            workers=workers,
+            display=display,
+            tracker=view,
+            stop=stop,
+            peers=peers,
+            on_turn=view.look,
+        )
+        view.finish()
         _tell(settings, study, display)
         return stop.exit_code
 
@@ -159,11 +165,6 @@ def _prepare(settings: Settings, study: Study) -> tuple[Task, Bench]:
 def _seed(settings: Settings) -> int:
     """Another one than any other process's: two samplers of one seed would propose the same."""
     return settings.seed + 1 + int.from_bytes(f"{settings.host} {time.time_ns()}".encode()[-4:], "big") % 2**30
-
-
-def _reaches_mlflow(settings: Settings) -> bool:
-    """A file is the searching machine's own."""
-    return settings.tracker != "none" and str(settings.tracking_uri).startswith("http")
 
 
 def _tell(settings: Settings, study: Study, display: Display) -> None:

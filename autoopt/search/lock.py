@@ -45,6 +45,13 @@ class DatabaseLock:
                 raise Timeout(f"lock {self._key}")
             time.sleep(min(RETRY_S, max(0.0, end - time.monotonic())))
 
+    def is_taken(self) -> bool:
+        """Whether any process holds it. Raises SQLAlchemyError."""
+        words = {"high": (self._key >> 32) & 0xFFFFFFFF, "low": self._key & 0xFFFFFFFF}
+        query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = :high AND objid = :low"
+        with self._engine.connect() as connection:
+            return bool(connection.execute(text(query), words).scalar())
+
     def is_held(self) -> bool:
         """Whether the server still says so: a restart of it takes the lock away. Raises SQLAlchemyError where the
         database does not answer.
@@ -93,14 +100,17 @@ class DatabaseLock:
 Lock = FileLock | DatabaseLock
 
 
+def search_lock(name: str, storage: str) -> DatabaseLock:
+    """Of the process that leads the search of a study in a database."""
+    return DatabaseLock(storage, f"autoopt search {name}")
+
+
 def lock_study(folder: Path, name: str, storage: str | None = None) -> Lock:
     """Held until the process ends. Raises ConfigError where another search holds it."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"study {name!r}: {folder} is a file: type study=NAME with another name")
     folder.mkdir(parents=True, exist_ok=True)
-    lock: Lock = (
-        FileLock(folder / "search.lock") if storage is None else DatabaseLock(storage, f"autoopt search {name}")
-    )
+    lock: Lock = FileLock(folder / "search.lock") if storage is None else search_lock(name, storage)
     try:
         if isinstance(lock, DatabaseLock):
             with told_as_away(str(storage)):

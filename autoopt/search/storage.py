@@ -11,7 +11,8 @@ import optuna
 import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.pool import NullPool
 
 from autoopt.core.errors import ConfigError, one_line
 from autoopt.core.passwords import masked
@@ -22,7 +23,8 @@ LOCKED_S = 10.0  # that a statement waits for another program; then the search s
 CONNECT_S = 10  # that a database may take to answer
 BEAT_S, STALE_S = 10, 60
 """A process that has a trial says so every BEAT_S; where it has not for STALE_S, it is taken for dead."""
-DRIVER = "postgresql+psycopg"
+TABLES = 0x6175746F6F7074
+"""Of the advisory lock on the tables: 'autoopt'."""
 EXAMPLE = "postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE"
 
 
@@ -89,17 +91,26 @@ def _database(uri: str) -> RDBStorage:
     with told_as_away(uri), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
-            opened = RDBStorage(
-                uri,
-                engine_kwargs={"pool_pre_ping": True, "connect_args": connect_args(uri)},
-                heartbeat_interval=BEAT_S,
-                grace_period=STALE_S,
-                heartbeat_stale_trial_callback=_queue_again,
-            )
+            with _one_at_a_time(uri):
+                opened = RDBStorage(
+                    uri,
+                    engine_kwargs={"pool_pre_ping": True, "connect_args": connect_args(uri)},
+                    heartbeat_interval=BEAT_S,
+                    grace_period=STALE_S,
+                    heartbeat_stale_trial_callback=_queue_again,
+                )
             weakref.finalize(opened, opened.engine.dispose)  # its connections, before they are found open
             return opened
         except ImportError as error:
             raise ConfigError(f"storage={masked(uri)} needs psycopg: pip install 'autoopt[postgres]'") from error
+
+
+@contextmanager
+def _one_at_a_time(uri: str) -> Iterator[None]:
+    """Of processes that open a new database at once, one alone makes its tables."""
+    with create_engine(uri, poolclass=NullPool, connect_args=connect_args(uri)).connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": TABLES})
+        yield
 
 
 def connect_args(uri: str) -> dict[str, object]:

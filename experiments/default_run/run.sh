@@ -8,7 +8,7 @@ cd "$work"
 autoopt >stdout.txt 2>stderr.txt
 {
     cat stderr.txt
-    sed -n 's/^.*autoopt.commands.search: trial//p' outputs/fashion-s0/search.log
+    sed -n 's/^.*autoopt.commands.searching: trial//p' outputs/fashion-s0/search.log
     sed '$d' stdout.txt
 } | sed "s#$work#.#g" >"$here/transcript.txt"
 tail -n 1 stdout.txt | sed "s#$work/##g" | python -m json.tool >"$here/results.json"

@@ -82,7 +82,7 @@ def on_record(outputs: Path) -> dict[int, str]:
     told = dict[int, str]()
     for path in (outputs / "chaos").glob("search.log*"):
         for line in path.read_text().splitlines():
-            _, found, rest = line.partition("search: trial")
+            _, found, rest = line.partition("searching: trial")
             if found:
                 number = int(rest.split()[0])
                 told[number] = next((s for s in ("screened", "failed") if f"  {s}: " in rest), COMPLETE)

@@ -42,13 +42,16 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     monkeypatch.setattr(trouble, "FIRST_WAIT_S", 0.0)
     drift, quiet = SimpleNamespace(share=0.0), QuietMachine(tmp_path / "locks")
-    return SimpleNamespace(drift=drift, quiet=quiet, store=Store(str(tmp_path / "shared")))
+    conditions = {"cpu": "a CPU"}
+    return SimpleNamespace(
+        drift=drift, quiet=quiet, store=Store(str(tmp_path / "shared")), conditions=conditions, measures=frozenset()
+    )
 
 
 def evaluate(bench: Any, work: Path, by: Acts | None = None) -> list[Draft]:
     draft = Draft(RECIPE, (FP16, INT8))
     gate: Gate = SimpleNamespace(number=7, admit=None, check=None)  # type: ignore[assignment]
-    return [draft, *(by or make_acts(bench, work)).evaluate(draft, gate)]
+    return [draft, *(by or make_acts(bench, work, "here")).evaluate(draft, gate)]
 
 
 def test_models_of_a_trial_and_its_siblings_are_put_where_the_search_finds_them(bench: Any, tmp_path: Path) -> None:
@@ -64,7 +67,7 @@ def test_models_of_a_trial_and_its_siblings_are_put_where_the_search_finds_them(
 
 def test_so_are_those_of_siblings_that_are_made_up(bench: Any, tmp_path: Path) -> None:
     work_folder(tmp_path, 7).mkdir()
-    (fp16,) = make_acts(bench, tmp_path).make_up(Trial(7, COMPLETE, RECIPE), [FP16])
+    (fp16,) = make_acts(bench, tmp_path, "here").make_up(Trial(7, COMPLETE, RECIPE), [FP16])
     assert bench.store.has(fp16.facts[MODEL_SHA256])
 
 
@@ -72,7 +75,7 @@ def test_a_store_that_is_away_costs_no_trial_and_gets_the_models_when_it_is_back
     bench: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "shared").write_text("in the place of the store")
-    acts = make_acts(bench, tmp_path)
+    acts = make_acts(bench, tmp_path, "here")
     own, fp16, _ = evaluate(bench, tmp_path, acts)
     assert (own.error, fp16.error) == (None, None)
     assert "2 models wait to be shared: artifacts.uri=" in caplog.text
