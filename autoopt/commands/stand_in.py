@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class StandIn:
-    """`leader`: the lock that a search holds. An MLflow that is a file is the search's own: nothing is written there."""
+    """`leader`: the lock that a search holds. An MLflow that is a file is the search's own, and not written to."""
 
     settings: Settings
     study: Study

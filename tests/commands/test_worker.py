@@ -60,7 +60,7 @@ def begin(server: Postgres, tmp_path: Path) -> Iterator[Callable[..., subprocess
     for process in begun:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+            process.communicate()
 
 
 def document(process: subprocess.Popen[str]) -> dict[str, Any]:
