@@ -19,6 +19,7 @@ from autoopt.core.standing import standing
 from autoopt.measurements import FACTS
 from autoopt.report.decision import decision
 from autoopt.report.document import document
+from autoopt.report.machines import machines_line
 from autoopt.report.outcome import Outcome
 from autoopt.report.page import page
 from autoopt.report.plot import front_plot
@@ -72,8 +73,8 @@ def tell(outcome: Outcome, *, hints: Sequence[str] = ()) -> None:
     if why := decision(outcome):
         console.print(why, highlight=False, markup=False)
     console.print(f"time: {time_line(outcome)}", highlight=False, markup=False)
-    slower = [line] if (line := slower_line(outcome.standing)) else []
-    for hint in (*slower, f"report: {outcome.folder / 'report.html'}", *hints):
+    lines = filter(None, (machines_line(outcome.standing), slower_line(outcome.standing)))
+    for hint in (*lines, f"report: {outcome.folder / 'report.html'}", *hints):
         console.print(hint, highlight=False, markup=False, soft_wrap=True)
     print(json.dumps(document(outcome)))
     sys.stdout.flush()

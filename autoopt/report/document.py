@@ -5,6 +5,7 @@ from typing import Any
 
 from autoopt.core.kpi import Kpi
 from autoopt.core.trial import Trial
+from autoopt.report.machines import machines
 from autoopt.report.outcome import Outcome
 
 
@@ -21,6 +22,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 3),
         "seconds_to_first_feasible": None if first is None else round(first, 3),
         "seconds_by_stage": {stage: round(seconds, 3) for stage, seconds in outcome.seconds_by_stage().items()},
+        "machines": machines(standing),
         "hypervolume": standing.hypervolume,
         "champion": champion and {**describe(champion, outcome.kpis), "test": test, "path": path},
         "exams": {str(number): brief(exam) for number, exam in sorted(outcome.exams.items())},

@@ -10,6 +10,7 @@ from autoopt.core.kpi import Kpi
 from autoopt.core.markdown import escaped
 from autoopt.core.trial import COMPLETE, SCREENED, Trial
 from autoopt.report.decision import decision
+from autoopt.report.machines import machines_line
 from autoopt.report.outcome import Outcome
 from autoopt.report.roles import best_role
 from autoopt.report.shell import promote, rebuild, reproduce
@@ -93,8 +94,8 @@ def _beneath(outcome: Outcome) -> list[str]:
     found = [
         f"{title}: {escaped('; '.join(map(' '.join, rows[1:])))}" for title, rows in losses(outcome.test or {}).items()
     ]
-    slower = escaped(slower_line(outcome.standing))
-    return [*found, *([f"{slower[0].upper()}{slower[1:]}."] if slower else [])]
+    lines = (escaped(line) for line in (machines_line(outcome.standing), slower_line(outcome.standing)) if line)
+    return [*found, *(f"{line[0].upper()}{line[1:]}." for line in lines)]
 
 
 def _bounds(outcome: Outcome) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from autoopt.core.exam import POINT, UPPER_LIMIT
 from autoopt.core.kpi import Kpi
 from autoopt.report.importance import LEAST_TRIALS, SHUFFLES, how_many, importances, knob_name
+from autoopt.report.machines import machines_line
 from autoopt.report.markup import Markup, bar, command, joined, table, tag, text
 from autoopt.report.misses import nearest_misses, what_blocks, what_it_gains
 from autoopt.report.outcome import Outcome
@@ -166,8 +167,8 @@ def times(outcome: Outcome) -> Markup:
     stages["not counted"] = max(0.0, whole - sum(stages.values()))
     largest = max(stages.values()) or 1.0
     rows = [[stage, bar(spent / largest), f"{spent:.1f} s", f"{spent / whole:.1%}"] for stage, spent in stages.items()]
-    slower = slower_line(outcome.standing)
-    return joined([table(["stage", "", "seconds", "share"], rows, "bars"), tag("p", slower) if slower else ""])
+    lines = filter(None, (machines_line(outcome.standing), slower_line(outcome.standing)))
+    return joined([table(["stage", "", "seconds", "share"], rows, "bars"), *(tag("p", line) for line in lines)])
 
 
 def ended_early(outcome: Outcome) -> Markup:

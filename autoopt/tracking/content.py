@@ -9,7 +9,7 @@ from autoopt.core.markdown import escaped
 from autoopt.core.recipe import Recipe
 from autoopt.core.slower import slower_than_float
 from autoopt.core.standing import Standing
-from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
+from autoopt.core.trial import COMPLETE, FAILED, HOST, SCREENED, Trial
 
 STATUS = {COMPLETE: "FINISHED", SCREENED: "KILLED", FAILED: "FAILED"}
 LATENCY = "latency_p95_ms"
@@ -60,6 +60,8 @@ def own_tags(trial: Trial) -> dict[str, str]:
     tags = {"autoopt.trial": str(trial.number), "autoopt.state": trial.state}
     if trial.sibling_of is not None:
         tags["autoopt.sibling_of"] = str(trial.sibling_of)
+    if trial.evaluation and (host := trial.evaluation.facts.get(HOST)):
+        tags["autoopt.host"] = str(host)
     unstable = [name for name, measured in trial.measurements.items() if measured.unstable]
     if unstable:
         tags["autoopt.unstable"] = ", ".join(unstable)

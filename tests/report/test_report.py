@@ -9,8 +9,9 @@ from rich.console import Console
 from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.standing import standing
-from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Evaluation, Trial
+from autoopt.core.trial import COMPLETE, CPU, FAILED, HOST, MADE_ON, SCREENED, Evaluation, Trial
 from autoopt.report.document import document
+from autoopt.report.machines import machines, machines_line
 from autoopt.report.note import note
 from autoopt.report.outcome import Outcome
 from autoopt.report.page import page
@@ -92,7 +93,7 @@ def test_the_document_has_the_promised_keys(good: Outcome) -> None:
     assert json.loads(json.dumps(made)) == made
     assert list(made) == [
         *("study", "stopped_by", "trials", "siblings", "complete", "screened", "failed", "feasible", "seconds"),
-        *("seconds_to_first_feasible", "seconds_by_stage", "hypervolume", "champion", "exams"),
+        *("seconds_to_first_feasible", "seconds_by_stage", "machines", "hypervolume", "champion", "exams"),
         *("nearest_miss", "outputs"),
     ]
     assert (made["trials"], made["complete"], made["failed"], made["feasible"]) == (4, 3, 1, 2)
@@ -315,3 +316,19 @@ def test_the_verdict_covers_every_case(good: Outcome, infeasible: Outcome) -> No
     )
     no_better = outcome(trial(0, 0.95, 0.9), trial(1, 0.94, 0.95))
     assert verdict(no_better).endswith("none beats the baseline on any objective: no champion.")
+
+
+def test_machines_are_told_where_there_are_several() -> None:
+    def made(number: int, host: str, made_on: str | None = None) -> Trial:
+        facts = {HOST: host, CPU: f"CPU of {host}", **({MADE_ON: made_on} if made_on else {})}
+        evaluation = Evaluation({"latency_p50_ms": Measurement(1.0, 2.0 * (1 + number))}, facts=facts)
+        return Trial(number, SCREENED, Recipe("teacher", "none", "none"), evaluation)
+
+    alone = standing([made(0, "a"), made(1, "a")], ())
+    several = standing([made(0, "a"), made(1, "b"), made(2, "a", made_on="b")], ())
+    assert machines_line(alone) == ""
+    assert machines(several) == {
+        "a": {"cpu": "CPU of a", "measured": 2, "made": 1, "baseline_latency_p50_ms": 4.0},
+        "b": {"cpu": "CPU of b", "measured": 1, "made": 2, "baseline_latency_p50_ms": 4.0},
+    }
+    assert "a (CPU of a): made 1, measured 2, baseline p50 4 ms; b (CPU of b): made 2" in machines_line(several)
