@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from autoopt.config import Settings
 from autoopt.config_sections import STORAGE
+from autoopt.core.errors import ConfigError
 from autoopt.search.engines import Slurm
 from autoopt.search.slurm import cancel, check_slurm, submit, written
 
@@ -17,6 +18,11 @@ def refuse_slurm(settings: Settings) -> None:
     """Raises ConfigError where engine=slurm cannot work."""
     if isinstance(settings.engine, Slurm):
         check_slurm(settings.engine, settings.storage)
+        if settings.store is None:
+            raise ConfigError(
+                "engine=slurm: the jobs' models have to reach the search: type artifacts.uri=FOLDER, on a disk that "
+                "all machines share, or s3://BUCKET/PREFIX"
+            )
 
 
 def dry_run(settings: Settings) -> int:

@@ -39,7 +39,7 @@ from autoopt.tasks import Task
 from autoopt.training.loop import Hooks
 from autoopt.training.teacher import load_teacher, module_fingerprint
 
-LONGEST_S = 600.0  # that it waits for a search to begin
+LONGEST_S, ENDED_S = 600.0, 60.0  # that it waits for a search to begin: the first of a study, and the next one
 LOOK_S = 1.0
 LOCAL = ("study", "outputs", "storage", "host", "workers", "threads", "device", "limits", "engine")
 """Sections that are this machine's own; all else is the study's."""
@@ -61,6 +61,8 @@ def worker(settings: Settings, *, local: Sequence[str]) -> int:
         try:
             with stop.abandoned_after(0):
                 study = _when_ready(settings, display)
+                if study is None:
+                    return 0
                 settings = as_joined(settings, study, local)
                 settings = closing.enter_context(in_own_folder(settings))
                 log_to(settings.folder / "search.log")
@@ -112,19 +114,23 @@ def as_joined(settings: Settings, study: Study, local: Sequence[str]) -> Setting
     return replace(joined, tracking_uri=tracking_address(settings.tracking_uri, joined.tracking_uri))
 
 
-def _when_ready(settings: Settings, display: Display) -> Study:
-    """Waits for a search that goes on. Raises ConfigError where none begins."""
-    end, told = time.monotonic() + LONGEST_S, False
+def _when_ready(settings: Settings, display: Display) -> Study | None:
+    """Waits for a search that goes on; None where it has ended before. Raises ConfigError where there never was one."""
+    began, told = time.monotonic(), False
     while True:
         if has_begun(settings.folder, settings.study, settings.storage):
             study = load_study(settings.folder, settings.study, settings.storage)
-            if study.user_attrs.get(READY) and last_ended(study).stopped_by is None:
+            ended = last_ended(study).stopped_by
+            if study.user_attrs.get(READY) and ended is None:
                 return study
+            if ended is not None and time.monotonic() - began > ENDED_S:
+                display.say(f"the search of study {settings.study} has ended ({ended}) before this worker joined")
+                return None
         where = f"study {settings.study!r} in storage={masked(str(settings.storage))}"
         if not told:
             told = True
             display.say(f"no search of {where} goes on: waiting for one to begin")
-        if time.monotonic() > end:
+        if time.monotonic() - began > LONGEST_S:
             raise ConfigError(
                 f"no search of {where} began in {LONGEST_S / 60:g} minutes: type autoopt search study={settings.study} "
                 "storage=…"

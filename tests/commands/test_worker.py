@@ -24,6 +24,7 @@ from autoopt.core.trial import COMPLETE, CPU, FAILED, HOST, MADE_ON, SCREENED, E
 from autoopt.search.record import read_trials
 from autoopt.search.storage import has_begun
 from autoopt.search.study import load_study
+from tests.search.fake_slurm import install
 from tests.services import Postgres, has_postgres, mlflow_server, postgres
 
 STUDY = "many"
@@ -137,6 +138,21 @@ def test_one_machine_measures_what_the_others_make(
             trial.state == SCREENED
         )
     assert told["failed"] == 0
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm_do_the_trials_of_a_search(
+    server: Postgres, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    words = ["task=digits", "budget.trials=8", "tracking=none", f"artifacts.uri={tmp_path / 'shared'}"]
+    told = document(begin("search", "login", *words, "engine=slurm", "engine.hours=1", "workers=2"))
+    trials = trials_of(server, tmp_path.name)
+    assert told["failed"] == 0
+    assert len([trial for trial in trials if trial.sibling_of is None]) == 8
+    assert [trial.number for trial in trials if facts(trial)[HOST] == "login"] == [0]
+    assert list((tmp_path / "login" / "workers").iterdir())
 
 
 def test_a_bound_in_milliseconds_is_of_one_kind_of_machine(monkeypatch: pytest.MonkeyPatch) -> None:
