@@ -105,6 +105,23 @@ def mlflow_server(folder: Path) -> Iterator[str]:
             server.wait()
 
 
+@contextmanager
+def ray_head(folder: Path) -> Iterator[str]:
+    """Its address; `folder` has to be short: sockets lie there."""
+    port = free_port()
+    environment = {**os.environ, "RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0"}
+    command = f"{commands()[3].replace('6379', str(port))} --object-store-memory 80000000 --include-dashboard=false"
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        for process in Path("/proc").glob("[0-9]*"):  # `ray stop` would end every Ray of this machine
+            with suppress(OSError):
+                if str(folder) in (process / "cmdline").read_text():
+                    os.kill(int(process.name), 9)
+
+
 def _until_open(port: int, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 
@@ -118,8 +118,8 @@ def _when_ready(settings: Settings, display: Display) -> Study | None:
     """Waits for a search that goes on; None where it has ended before. Raises ConfigError where there never was one."""
     began, told = time.monotonic(), False
     while True:
-        if has_begun(settings.folder, settings.study, settings.storage):
-            study = load_study(settings.folder, settings.study, settings.storage)
+        study = _begun(settings)
+        if study is not None:
             ended = last_ended(study).stopped_by
             if study.user_attrs.get(READY) and ended is None:
                 return study
@@ -136,6 +136,15 @@ def _when_ready(settings: Settings, display: Display) -> Study | None:
                 "storage=…"
             )
         time.sleep(LOOK_S)
+
+
+def _begun(settings: Settings) -> Study | None:
+    """None where there is no such study yet, or only its name."""
+    if not has_begun(settings.folder, settings.study, settings.storage):
+        return None
+    with suppress(ConfigError):
+        return load_study(settings.folder, settings.study, settings.storage)
+    return None
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from autoopt.search.record import read_trials
 from autoopt.search.storage import has_begun
 from autoopt.search.study import load_study
 from tests.search.fake_slurm import install
-from tests.services import Postgres, has_postgres, mlflow_server, postgres
+from tests.services import Postgres, has_postgres, mlflow_server, postgres, ray_head
 
 STUDY = "many"
 
@@ -153,6 +153,19 @@ def test_jobs_of_slurm_do_the_trials_of_a_search(
     assert len([trial for trial in trials if trial.sibling_of is None]) == 8
     assert [trial.number for trial in trials if facts(trial)[HOST] == "login"] == [0]
     assert list((tmp_path / "login" / "workers").iterdir())
+
+
+@pytest.mark.slow
+def test_actors_of_a_cluster_do_the_trials_of_a_study_in_a_database(
+    server: Postgres, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    with ray_head(Path(f"/tmp/autoopt-ray-{os.getpid()}")) as address:
+        words = ["task=digits", "budget.trials=8", "tracking=none", f"artifacts.uri={tmp_path / 'shared'}"]
+        told = document(begin("search", "driver", *words, "engine=ray", f"engine.address={address}", "workers=2"))
+    trials = trials_of(server, tmp_path.name)
+    assert told["failed"] == 0
+    assert len([trial for trial in trials if trial.sibling_of is None]) == 8
+    assert "ray: 1 node, 4 CPUs, 2 workers" in (tmp_path / "driver.err").read_text()
 
 
 def test_a_bound_in_milliseconds_is_of_one_kind_of_machine(monkeypatch: pytest.MonkeyPatch) -> None:
