@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from autoopt.artifacts.cache import Cache
 from autoopt.cli import main
 from autoopt.core.errors import TrialError
 from autoopt.pruning import METHODS, Pruned
@@ -123,7 +124,7 @@ def test_sparse_students_stay_sparse(digits: Task, at: Place) -> None:
 def test_small_data_are_there_once_and_large_ones_travel(
     digits: Task, sentences: Task, at: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = Library(digits, "w", tmp_path, open_teacher=lambda: lambda inputs: np.zeros((len(inputs), 10), "float32"))
+    library = Library(digits, "w", Cache(tmp_path), lambda: lambda inputs: np.zeros((len(inputs), 10), "float32"))
     first = library.lessons_on(at.device)
     assert first.logits.device == at.device
     assert library.lessons_on(at.device) is first
@@ -192,7 +193,7 @@ def test_fake_quantization_is_learned_there(digits: Task, trained: dict[str, nn.
 
 
 def test_a_teacher_is_trained_there_and_its_card_says_so(digits: Task, tmp_path: Path, at: Place) -> None:
-    teacher = load_teacher(digits, TeacherOptions(epochs=3), tmp_path, 0, Hooks(), "cuda")
+    teacher = load_teacher(digits, TeacherOptions(epochs=3), Cache(tmp_path), 0, Hooks(), "cuda")
     assert module_quality(teacher, digits.validation) > 0.9
     (card,) = tmp_path.glob("teachers/*/card.json")
     assert json.loads(card.read_text())["trained_on"] == torch.cuda.get_device_name(0)
