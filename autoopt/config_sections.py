@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
 from autoopt.core.checks import MOST_THREADS, number, whole
 from autoopt.core.errors import ConfigError
 from autoopt.core.exam import RULES, ExamRules
@@ -233,7 +236,14 @@ def read_storage(uri: Any) -> str | None:
         raise ConfigError(
             f"storage={masked(str(uri))}: {hint}, else type storage=postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE"
         )
-    return f"postgresql+psycopg://{found[1]}"
+    found_uri = f"postgresql+psycopg://{found[1]}"
+    try:
+        make_url(found_uri)
+    except (ValueError, ArgumentError) as error:
+        raise ConfigError(
+            f"storage={masked(str(uri))} is no address: type storage=postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE"
+        ) from error
+    return found_uri
 
 
 def read_host(name: Any, key: str = "host") -> str:

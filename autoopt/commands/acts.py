@@ -12,6 +12,7 @@ from autoopt.artifacts.outbox import Outbox
 from autoopt.artifacts.trouble import StoreError
 from autoopt.commands.bench import check, load_task, make_bench
 from autoopt.commands.logs import quiet
+from autoopt.commands.unlike import check_machine
 from autoopt.config import parse_settings
 from autoopt.core.errors import ConfigError, Killed
 from autoopt.core.quiet import QuietMachine
@@ -71,7 +72,8 @@ def limited(acts: Acts, limit: Callable[[], AbstractContextManager[None]]) -> Ac
 def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any]) -> Acts:
     """In a fresh process. Task and teacher are those of the search, which has left in the cache what takes time.
 
-    `begun` is the study's fingerprint. Raises ConfigError where data or weights are others in this process.
+    `begun` is the study's fingerprint, and its machine. Raises ConfigError where data or weights are others in this
+    process, or its machine may not measure for the study.
     """
     quiet()
     settings = replace(parse_settings(raw), threads=threads)
@@ -86,6 +88,7 @@ def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any])
                 f"task {task.name} makes another teacher or other data in each process: fix its seed, or type workers=0"
             )
         bench = make_bench(settings, task, teacher, weights, machine)
+        check_machine(settings, begun["machine"], bench)
     return make_acts(bench, settings.folder / "work", settings.host, measures=settings.measures)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from autoopt.artifacts.trouble import StoreError
 from autoopt.champion.card import make_card
 from autoopt.commands.acts import MODEL_SHA256, work_folder
@@ -76,9 +78,9 @@ class Keeper:
         """
         number, champion = trial.number, self.settings.folder / CHAMPION
         folder = artifact.trial_folder(self.settings.folder, number)
-        if artifact.is_whole(folder):
+        if artifact.is_whole(folder) and _is_of(folder, trial):
             return ""
-        if artifact.is_whole(champion) and artifact.verify(champion)["trial"] == number:
+        if artifact.is_whole(champion) and artifact.verify(champion)["trial"] == number and _is_of(champion, trial):
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(champion, folder)
             return ""
@@ -143,8 +145,6 @@ class Keeper:
 
     def _is_here(self, trial: Trial, model: Path) -> bool:
         """Whether the work folder of this machine has the trial's model, and not one that another time has left."""
-        if self.bench.store is None:
-            return True
         digest = _shared_as(trial)
         return model.is_file() and (digest is None or artifact.sha256(model) == digest)
 
@@ -203,6 +203,14 @@ class Keeper:
         for structure in _oldest_first(self.bench.structures):
             if structure.stat().st_mtime < running_since:
                 yield structure
+
+
+def _is_of(folder: Path, trial: Trial) -> bool:
+    """Whether an artifact is the trial's: another study of the same name may have left one of its number."""
+    digest = _shared_as(trial)
+    if digest is not None:
+        return artifact.sha256(folder / artifact.MODEL) == digest
+    return Recipe.from_dict(yaml.safe_load((folder / artifact.RECIPE).read_text())) == trial.recipe
 
 
 def worth_keeping(standing: Standing) -> set[int]:

@@ -1,6 +1,7 @@
 """autoopt search: the main job. It proposes and records; workers evaluate."""
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -15,9 +16,10 @@ from autoopt.commands.logs import log_to
 from autoopt.commands.origin import command_of, keep_origin
 from autoopt.commands.saved import CONFIG, read_saved, saved_text
 from autoopt.commands.searching import begin_work, hired, search_on
-from autoopt.commands.slurm import dry_run, refuse_slurm, slurm_jobs
+from autoopt.commands.slurm import Looking, dry_run, refuse_slurm, slurm_jobs
 from autoopt.commands.stop import StopSignal
 from autoopt.commands.tracking import finish_tracker, start_tracker
+from autoopt.commands.unlike import keep_machine
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.errors import ConfigError, Interrupted
@@ -27,10 +29,10 @@ from autoopt.core.trial import FAILED
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
 from autoopt.runtimes.providers import CPU, chosen
-from autoopt.search.backup import DATABASE
 from autoopt.search.budget import EXHAUSTED, FAILURES
 from autoopt.search.engines import Ray, Slurm, check_engine
 from autoopt.search.lock import Holding, lock_folder, lock_study
+from autoopt.search.patience import waited_out
 from autoopt.search.peers import Peers
 from autoopt.search.samplers import make_sampler
 from autoopt.search.storage import has_begun
@@ -65,8 +67,7 @@ def run(settings: Settings, task: Task) -> int:
     with ExitStack() as closing:
         lock = lock_study(settings.folder, settings.study, settings.storage)
         closing.enter_context(lock)
-        if settings.storage:
-            closing.enter_context(lock_folder(settings.folder))
+        closing.enter_context(lock_folder(settings.folder))
         stop = closing.enter_context(StopSignal())
         log_to(settings.folder / "search.log")
         display.say(f"study {settings.study} in {settings.folder}")
@@ -78,8 +79,10 @@ def run(settings: Settings, task: Task) -> int:
                 if tracker is not None:
                     closing.callback(tracker.close)
                 begin_work(workers, settings, study)
+                looks: list[Callable[[], None]] = [Holding(lock, settings.study)]
                 if isinstance(settings.engine, Slurm):
-                    closing.enter_context(slurm_jobs(settings, display.say))
+                    jobs = closing.enter_context(slurm_jobs(settings, display.say))
+                    looks.append(Looking(jobs, settings.folder / "slurm"))
                 if tracker is not None:
                     tracker.wait_until_warm()
         except Interrupted:
@@ -92,7 +95,7 @@ def run(settings: Settings, task: Task) -> int:
             tracker=tracker,
             stop=stop,
             peers=Peers(study, space) if settings.storage else None,
-            on_turn=Holding(lock, settings.study),
+            looks=looks,
         )
         _conclude(settings, study, bench, keeper, tracker, stop)
         if not settings.storage:
@@ -126,6 +129,7 @@ def _prepare(
             there = sum(trial.state.is_finished() for trial in study.trials)
             display.say(f"going on after {there} trials that are there already")
         bench = make_bench(settings, task, teacher, weights, quiet)
+        keep_machine(settings, study, bench)
         study.set_user_attr(READY, True)  # teacher and logits are there: others may join
         return study, bench
 
@@ -140,15 +144,15 @@ def _conclude(
     settings: Settings, study: optuna.Study, bench: Bench, keeper: Keeper, tracker: Tracker | None, stop: StopSignal
 ) -> None:
     """Champion, report, MLflow's last word, and what the terminal says."""
-    now = read_outcome(settings, study, settings.kpis).standing
+    now = waited_out(lambda: read_outcome(settings, study, settings.kpis), stop).standing
     hints, front = keeper.fetch(now), now.front
     if front:
         try:
             with stop.abandoned_after(settings.limits.grace_s), bench.quiet.working():
-                crown(settings.folder, study, front, bench, settings.kpis, settings.exam)
+                waited_out(lambda: crown(settings.folder, study, front, bench, settings.kpis, settings.exam), stop)
         except Interrupted:
             log.warning("limits.grace_s=%g were over before the final exam: it waits", settings.limits.grace_s)
-    outcome = read_outcome(settings, study, settings.kpis)
+    outcome = waited_out(lambda: read_outcome(settings, study, settings.kpis), stop)
     files = write_report(outcome)
     if tracker is not None:
         hints.append(finish_tracker(tracker, outcome, files, command_of(study)))
@@ -193,8 +197,8 @@ def _refuse_early(settings: Settings) -> None:
                 f"measure.host={settings.measure_host}: workers of engine=ray measure where they are: type "
                 "engine=local, and autoopt worker on the other machines, or leave measure.host out"
             )
-    is_there = settings.storage is not None or (settings.folder / DATABASE).is_file()
-    before = read_saved(settings.folder) if is_there else None
+    begun = has_begun(settings.folder, settings.study, settings.storage)
+    before = read_saved(settings.folder) if begun else None
     if before is not None:
         now, keys = masked_values(settings.raw), ("task", "space", "kpis", "seed")
         check_same(settings.study, {key: before.get(key) for key in keys}, {key: now[key] for key in keys})

@@ -15,6 +15,7 @@ from autoopt.commands.conclude import read_outcome
 from autoopt.commands.first import first_recipes
 from autoopt.commands.keeper import Keeper
 from autoopt.commands.stop import StopSignal
+from autoopt.commands.unlike import MACHINE
 from autoopt.config import Settings
 from autoopt.core.errors import AutooptError
 from autoopt.core.left import Left
@@ -63,7 +64,8 @@ def begin_work(workers: Hired | None, settings: Settings, study: optuna.Study) -
     """
     if workers:
         raw = {**settings.raw, "outputs": str(settings.outputs), "storage": None}
-        workers.open(partial(start_worker, raw, settings.worker_threads, study.user_attrs[FINGERPRINT]))
+        begun = {**study.user_attrs[FINGERPRINT], "machine": study.user_attrs[MACHINE]}
+        workers.open(partial(start_worker, raw, settings.worker_threads, begun))
 
 
 def search_on(
@@ -77,9 +79,11 @@ def search_on(
     tracker: Told | None,
     stop: StopSignal,
     peers: Peers | None,
-    on_turn: Callable[[], None] = lambda: None,
+    looks: Sequence[Callable[[], None]],
 ) -> Keeper:
-    """Search until the budget is spent, or whatever ends it; returns what keeps the artifacts."""
+    """Search until the budget is spent, or whatever ends it; returns what keeps the artifacts. `looks` are called a few
+    times a second.
+    """
     keeper = Keeper(bench, settings)
     before = read_outcome(settings, study, settings.kpis).standing
     display.on_resume(before)
@@ -92,12 +96,12 @@ def search_on(
         study=study,
         space=space,
         kpis=settings.kpis,
-        crew=workers or (Baseline(here) if conducts else Here(here)),
+        crew=workers or (Baseline(here, measured=bool(before.trials)) if conducts else Here(here)),
         budget=settings.budget,
         first=first_recipes(space) if settings.rules.warm_start else (),
         rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),
         limits=_limits(settings),
-        watch=_watch(display, keeper, tracker, on_turn),
+        watch=_watch(display, keeper, tracker, looks),
         should_stop=lambda: bool(stop) or (peers is not None and peers.over),
         has_room=keeper.has_room,
         at_work=lambda: bench.quiet.working(BRIEFLY_S),
@@ -129,7 +133,7 @@ def _limits(settings: Settings) -> Limits:
     return settings.limits if settings.limits.trial_gb else replace(settings.limits, trial_gb=share)
 
 
-def _watch(display: Display, keeper: Keeper, tracker: Told | None, more_on_turn: Callable[[], None]) -> Watch:
+def _watch(display: Display, keeper: Keeper, tracker: Told | None, looks: Sequence[Callable[[], None]]) -> Watch:
     def on_start(number: int, recipe: Recipe) -> None:
         display.on_start(number, recipe)
         keeper.on_start(number, recipe)
@@ -157,7 +161,8 @@ def _watch(display: Display, keeper: Keeper, tracker: Told | None, more_on_turn:
     def on_turn(left: Left) -> None:
         display.on_turn(left)
         keeper.on_turn()
-        more_on_turn()
+        for look in looks:
+            look()
 
     return Watch(
         on_start=on_start,

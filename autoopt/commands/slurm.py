@@ -1,17 +1,23 @@
 """engine=slurm: the jobs of a search, each of which is `autoopt worker`."""
 
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from autoopt.config import Settings
 from autoopt.config_sections import STORAGE
-from autoopt.core.errors import ConfigError
+from autoopt.core.errors import AutooptError, ConfigError
 from autoopt.search.engines import Slurm
-from autoopt.search.slurm import cancel, check_slurm, submit, written
+from autoopt.search.slurm import are_gone, cancel, check_slurm, submit, written
+
+LOOK_S = 60.0  # between two looks at the jobs
 
 
 def refuse_slurm(settings: Settings) -> None:
@@ -53,6 +59,25 @@ def slurm_jobs(settings: Settings, say: Callable[[str], None]) -> Iterator[list[
         cancel(jobs)
 
 
+@dataclass
+class Looking:
+    """Called a few times a second: raises AutooptError where no job is left, and nobody would do the rest."""
+
+    jobs: Sequence[str]
+    logs: Path
+    _looked_at: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._looked_at < LOOK_S:
+            return
+        self._looked_at = time.monotonic()
+        if are_gone(self.jobs):
+            raise AutooptError(
+                f"all jobs of Slurm have ended, and the budget is not spent: why is in {self.logs}; the same command "
+                "submits others, and goes on"
+            )
+
+
 def command_of_worker(settings: Settings) -> tuple[list[str], dict[str, str]]:
     """What a job runs, and the environment variables that hold what must not stand there."""
     assert isinstance(settings.engine, Slurm)
@@ -66,9 +91,19 @@ def command_of_worker(settings: Settings) -> tuple[list[str], dict[str, str]]:
         "workers": 1,
         "threads": settings.worker_threads,
         "device": settings.raw.get("device"),
+        **{f"limits.{key}": value for key, value in settings.raw["limits"].items()},
     }
-    keys = [f"{key}={value}" for key, value in given.items() if value is not None]
+    keys = [f"{key}={_quoted(value)}" for key, value in given.items() if value is not None]
     return [sys.executable, "-m", "autoopt", "worker", *keys], secrets | login
+
+
+def _quoted(value: Any) -> str:
+    """As Hydra reads it: a comma or a space in a path is part of it."""
+    text = str(value)
+    if re.fullmatch(r"[\w./:@-]+", text):
+        return text
+    escaped = text.replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _without_login(uri: str | None) -> tuple[str | None, dict[str, str]]:

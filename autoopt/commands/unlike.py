@@ -1,33 +1,46 @@
 """Unlike machines: what one measures in milliseconds says nothing about another."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from optuna import Study
 
 from autoopt.config import Settings
-from autoopt.core.cpu import cpu_name
 from autoopt.core.errors import ConfigError
 from autoopt.core.kpi import Kpi
-from autoopt.core.trial import CPU, Trial
 from autoopt.measurements import FACTS
-from autoopt.search.record import read_trials
+from autoopt.pipeline import Bench
 
+MACHINE = "autoopt_machine"
+"""Among the user attributes of a study: on what kind of machine its first session measured."""
 OF_MACHINES = ("ms", "1/s", "of runtime.price_per_hour")
 """Units of measurements that another machine would not give."""
 
 
-def check_machine(settings: Settings, study: Study) -> None:
+def kind_of(bench: Bench) -> dict[str, Any]:
+    """Of this machine: what decides how fast a model is."""
+    return {key: bench.conditions[key] for key in ("cpu", "provider", "gpu") if key in bench.conditions}
+
+
+def keep_machine(settings: Settings, study: Study, bench: Bench) -> None:
+    """Of the first session. Raises ConfigError where a later one runs on a machine that may not go on."""
+    if MACHINE in study.user_attrs:
+        check_machine(settings, study.user_attrs[MACHINE], bench)
+    else:
+        study.set_user_attr(MACHINE, kind_of(bench))
+
+
+def check_machine(settings: Settings, begun_on: Mapping[str, Any], bench: Bench) -> None:
     """Ratios are taken on one machine, so that they compare; a bound in milliseconds is of one kind of machine.
 
-    Raises ConfigError where the study has such a bound, and this machine is of another kind than those before.
+    Raises ConfigError where the study has such a bound, and this machine, which measures, is of another kind.
     """
-    if not settings.measures:
-        return
-    bounds = machine_bounds(settings.kpis)
-    others = cpus(read_trials(study)) - {cpu_name()}
-    if bounds and others:
+    bounds, here = machine_bounds(settings.kpis), kind_of(bench)
+    if settings.measures and bounds and here != dict(begun_on):
         raise ConfigError(
-            f"{bounds[0]} is of one kind of machine: study {settings.study!r} was measured on "
-            f"{', '.join(sorted(others))}, and this is {cpu_name()}: join from a machine of that kind, or begin a "
-            "study with measure.host=NAME, or with max_ratio or min_ratio in its place, which holds on each"
+            f"{bounds[0]} is of one kind of machine: study {settings.study!r} is measured on {_told(begun_on)}, and "
+            f"this is {_told(here)}: go on from one of that kind, or begin a study with measure.host=NAME, or with "
+            "max_ratio or min_ratio in its place, which holds on each"
         )
 
 
@@ -42,6 +55,5 @@ def machine_bounds(kpis: tuple[Kpi, ...]) -> list[str]:
     ]
 
 
-def cpus(trials: list[Trial]) -> set[str]:
-    """Kinds of the machines that measured them."""
-    return {str(trial.evaluation.facts[CPU]) for trial in trials if trial.evaluation and CPU in trial.evaluation.facts}
+def _told(kind: Mapping[str, Any]) -> str:
+    return ", ".join(str(value) for value in kind.values())

@@ -18,7 +18,7 @@ from autoopt.commands.saved import tracking_address
 from autoopt.commands.searching import begin_work, hired, search_on
 from autoopt.commands.stand_in import StandIn
 from autoopt.commands.stop import StopSignal
-from autoopt.commands.unlike import check_machine
+from autoopt.commands.unlike import MACHINE, check_machine
 from autoopt.compose import compose_config
 from autoopt.config import Settings, parse_settings
 from autoopt.config_sections import WORKERS
@@ -29,6 +29,7 @@ from autoopt.core.trial import HOST, MADE_ON
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
 from autoopt.search.lock import lock_folder, search_lock
+from autoopt.search.patience import waited_out
 from autoopt.search.peers import Peers
 from autoopt.search.record import read_trials
 from autoopt.search.samplers import make_sampler
@@ -76,8 +77,9 @@ def worker(settings: Settings, *, local: Sequence[str]) -> int:
             return stop.exit_code
         space = narrow(settings, task)
         study.sampler = make_sampler(settings.sampler, _seed(settings), settings.sampler_options)
-        peers = Peers(study, space, leads=False)
-        view = StandIn(settings, study, search_lock(settings.study, str(settings.storage)), display.say)
+        leader = search_lock(settings.study, str(settings.storage))
+        peers = Peers(study, space, leads=False, is_led=leader.is_taken)
+        view = StandIn(settings, study, leader, display.say)
         search_on(
             *(settings, study, space, bench),
             workers=workers,
@@ -85,10 +87,10 @@ def worker(settings: Settings, *, local: Sequence[str]) -> int:
             tracker=view,
             stop=stop,
             peers=peers,
-            on_turn=view.look,
+            looks=[view.look],
         )
-        view.finish()
-        _tell(settings, study, display)
+        waited_out(view.finish, stop)
+        waited_out(lambda: _tell(settings, study, display), stop)
         return stop.exit_code
 
 
@@ -111,11 +113,14 @@ def as_joined(settings: Settings, study: Study, local: Sequence[str]) -> Setting
             "artifacts.uri=FOLDER, or s3://BUCKET/PREFIX; then workers may join"
         )
     joined.store.check()
+    if settings.tracker == "none":
+        return replace(joined, tracker="none")
     return replace(joined, tracking_uri=tracking_address(settings.tracking_uri, joined.tracking_uri))
 
 
 def _when_ready(settings: Settings, display: Display) -> Study | None:
     """Waits for a search that goes on; None where it has ended before. Raises ConfigError where there never was one."""
+    has_begun(settings.folder, settings.study, settings.storage)  # raises where the database does not answer
     began, told = time.monotonic(), False
     while True:
         study = _begun(settings)
@@ -140,10 +145,9 @@ def _when_ready(settings: Settings, display: Display) -> Study | None:
 
 def _begun(settings: Settings) -> Study | None:
     """None where there is no such study yet, or only its name."""
-    if not has_begun(settings.folder, settings.study, settings.storage):
-        return None
-    with suppress(ConfigError):
-        return load_study(settings.folder, settings.study, settings.storage)
+    with suppress(ConfigError):  # that it does not answer was told before
+        if has_begun(settings.folder, settings.study, settings.storage):
+            return load_study(settings.folder, settings.study, settings.storage)
     return None
 
 
@@ -166,7 +170,6 @@ def _prepare(settings: Settings, study: Study) -> tuple[Task, Bench]:
     """Raises ConfigError where data or teacher are others here, or the machine may not measure for the study."""
     from autoopt.commands.search import fingerprint
 
-    check_machine(settings, study)
     task = load_task(settings)
     check(settings, task)
     quiet = QuietMachine()
@@ -174,7 +177,9 @@ def _prepare(settings: Settings, study: Study) -> tuple[Task, Bench]:
         teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks(), settings.device)
         weights = module_fingerprint(teacher)
         check_same(settings.study, study.user_attrs[FINGERPRINT], fingerprint(settings, task, weights))
-        return task, make_bench(settings, task, teacher, weights, quiet)
+        bench = make_bench(settings, task, teacher, weights, quiet)
+        check_machine(settings, study.user_attrs[MACHINE], bench)
+        return task, bench
 
 
 def _seed(settings: Settings) -> int:

@@ -1,12 +1,13 @@
 """Who does the jobs: this process, or workers of their own (see engines.py)."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from autoopt.core.memory import resident_gb
-from autoopt.core.trial import Trial
-from autoopt.search.jobs import Acts, Event, Job, perform
+from autoopt.core.trial import FAILED, Trial
+from autoopt.search.jobs import Acts, Ended, Event, Job, perform
 
 Start = Callable[[], Acts]
 
@@ -48,8 +49,9 @@ class Hired(Crew, Protocol):
 class Baseline:
     """The baseline in this process, and no more: others come for the trials."""
 
-    def __init__(self, acts: Acts) -> None:
-        self._here, self._begun = Here(acts), False
+    def __init__(self, acts: Acts, *, measured: bool) -> None:
+        """`measured`: it is on record already."""
+        self._here, self._begun = Here(acts), measured
 
     def idle(self) -> bool:
         return not self._begun
@@ -59,7 +61,14 @@ class Baseline:
         self._here.begin(job, trials, cut)
 
     def turn(self, handle: Callable[[Event], None], wait_s: float) -> None:
-        self._here.turn(handle, wait_s)
+        def heard(event: Event) -> None:
+            if isinstance(event, Ended):
+                self._begun = event.state != FAILED  # else it is begun anew
+            handle(event)
+
+        self._here.turn(heard, wait_s)
+        if wait_s:
+            time.sleep(wait_s)
 
     def used_gb(self, number: int) -> float:
         return self._here.used_gb(number)

@@ -64,10 +64,16 @@ class Ledger:
         if peers is None or not self.trials:  # nobody else adds to the study, or yet: its number is known
             number = len(study.get_trials(deepcopy=False)) if self.trials else 0
             trial = self._trial(number, ended, sibling_of=sibling_of, again=again)
-            return self._record(trial, lambda: add(study, self.search.space, trial, self.search.kpis))
+            return self._record(trial, lambda: self._add(trial))
         asked = self.patiently(lambda: peers.reserved(ended.recipe, sibling_of))
         peers.used(ended.recipe)
         return self.close(asked, ended, again=again, sibling_of=sibling_of)
+
+    def _add(self, trial: Trial) -> None:
+        """Once: where the answer to the first attempt was lost, it is there."""
+        study = self.search.study
+        if len(study.get_trials(deepcopy=False)) <= trial.number:
+            add(study, self.search.space, trial, self.search.kpis)
 
     def hear(self, *, now: bool = False) -> None:
         """Of trials that other processes have ended."""

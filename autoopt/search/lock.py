@@ -48,7 +48,10 @@ class DatabaseLock:
     def is_taken(self) -> bool:
         """Whether any process holds it. Raises SQLAlchemyError."""
         words = {"high": (self._key >> 32) & 0xFFFFFFFF, "low": self._key & 0xFFFFFFFF}
-        query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = :high AND objid = :low"
+        query = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = :high AND objid = :low AND "
+            "objsubid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
         with self._engine.connect() as connection:
             return bool(connection.execute(text(query), words).scalar())
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 
 from autoopt.core.errors import AutooptError, Interrupted
 from autoopt.core.left import Left
@@ -23,7 +24,7 @@ from autoopt.search.queue import leave, queue_again, queue_first, queue_left
 from autoopt.search.record import RECORD, read_trials, running
 from autoopt.search.running import Running
 from autoopt.search.search import Search
-from autoopt.search.session import Session
+from autoopt.search.session import ERROR, Session
 from autoopt.search.telling import tell_repeat
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,9 @@ def run_search(search: Search) -> str:
             stopped_by = run.until_spent()
     except Interrupted:
         stopped_by = "interrupt"
+    except AutooptError:
+        run.ledger.patiently(lambda: run.session.save(ERROR))  # so that others do not wait for this one
+        raise
     with suppress(Interrupted):  # the disk is full: the session counts as killed
         run.ledger.patiently(lambda: run.session.save(stopped_by))
     return stopped_by
@@ -142,6 +146,8 @@ class Run:
         while not self.trials:
             if self.search.should_stop():
                 raise Interrupted("stopped before the baseline was measured")
+            if self.search.peers is not None and self.search.peers.is_leaderless():
+                raise AutooptError("the search ended before it had measured the baseline: see its log")
             self._turn()
         self._owe_what_was_left()
 
@@ -184,7 +190,12 @@ class Run:
         return FAILURES if self.running.failures >= MOST_FAILURES_IN_A_ROW else None
 
     def _propose(self) -> None:
-        """One proposal: begun, answered from the record, or left since it would take too long."""
+        """One proposal. Where another process took this one for dead meanwhile, and has closed it, there is none."""
+        with suppress(UpdateFinishedTrialError):
+            self._propose_one()
+
+    def _propose_one(self) -> None:
+        """Begun, answered from the record, or left since it would take too long, or others are at it."""
         search, study, ledger, peers = self.search, self.search.study, self.ledger, self.search.peers
         ledger.hear(now=True)
         stubborn = max(self.repeats, self.running.failures) >= STUBBORN
@@ -208,6 +219,10 @@ class Run:
         if peers is not None and not ledger.patiently(lambda: peers.claims(asked, recipe, siblings)):
             self.repeats += 1
             ledger.patiently(lambda: leave(study, asked))
+            return self._left(asked)
+        ledger.hear(now=True)
+        if recipe in ledger.known:  # another process was about to end it
+            ledger.patiently(lambda: tell_repeat(study, asked, ledger.known[recipe], search.kpis))
             return self._left(asked)
         if peers is not None and self._why_stop():  # others have begun the last ones at the same moment
             ledger.patiently(lambda: leave(study, asked))

@@ -7,11 +7,12 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -21,8 +22,8 @@ from autoopt.core.trial import Evaluation, Trial
 from autoopt.search import storage
 from autoopt.search.asking import distributions
 from autoopt.search.jobs import Built, Ended
-from autoopt.search.queue import close_unbegun
-from autoopt.search.record import BUILT, RECORD, TAKEN, from_frozen, recipes_of, running
+from autoopt.search.queue import close_unbegun, queue_left
+from autoopt.search.record import BEGUN, BUILT, RECORD, TAKEN, from_frozen, recipes_of, running
 from autoopt.search.session import last_ended
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class Peers:
     study: optuna.Study
     space: Space
     leads: bool = True
+    is_led: Callable[[], bool] = lambda: True
+    """Whether there is a process that leads; asked where this one does not."""
     over: bool = False
     """Whether the session of the process that leads has ended, as far as this one follows it."""
     _ours: dict[int, int] = field(default_factory=dict)
@@ -55,6 +58,10 @@ class Peers:
     _looked_at: float = -LOOK_S
     _steady_since: float = field(default_factory=time.monotonic)
     """Since when the heart beats without a miss."""
+    _led_at: float = field(default_factory=time.monotonic)
+    """When there last was a process that leads."""
+    _asked_at: float = 0.0
+    _queued_at: float = field(default_factory=time.monotonic)
     _closed: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
@@ -70,8 +77,9 @@ class Peers:
                 self.release(list(self._reserved))
 
     def begin(self, asked: optuna.Trial) -> None:
-        """A trial runs here from now on: its first heartbeat."""
+        """A trial runs here from now on: its first heartbeat. What a kill leaves before, `_close_unbegun` finds."""
         self.study._storage.record_heartbeat(asked._trial_id)  # type: ignore[attr-defined]
+        asked.set_user_attr(BEGUN, True)
         self._ours[asked.number] = asked._trial_id
 
     def ended(self, number: int) -> None:
@@ -121,7 +129,14 @@ class Peers:
 
     def hand_over(self, asked: optuna.Trial, ended: Ended, sibling_of: int | None) -> None:
         """To the machine that measures: what was made here is in the store, the rest in the record."""
-        asked.set_user_attr(BUILT, {"evaluation": ended.evaluation.to_dict(), "sibling_of": sibling_of})
+        built = {"evaluation": ended.evaluation.to_dict(), "sibling_of": sibling_of}
+        try:
+            asked.set_user_attr(BUILT, built)
+        except UpdateFinishedTrialError:  # this process was taken for dead: what it has made counts all the same
+            self.ended(asked.number)
+            self.used(ended.recipe)
+            asked = self.reserved(ended.recipe, sibling_of)
+            asked.set_user_attr(BUILT, built)
         self._ours.pop(asked.number, None)
         self._handed[asked.number] = asked._trial_id
         self.used(ended.recipe)
@@ -131,10 +146,14 @@ class Peers:
         for frozen in self._theirs:
             built = frozen.user_attrs.get(BUILT)
             if built is not None and TAKEN not in frozen.user_attrs:
-                asked = optuna.Trial(self.study, frozen._trial_id)
-                self.begin(asked)
-                asked.set_user_attr(TAKEN, True)
                 self._theirs.remove(frozen)
+                asked = optuna.Trial(self.study, frozen._trial_id)
+                try:
+                    self.begin(asked)
+                    asked.set_user_attr(TAKEN, True)
+                except UpdateFinishedTrialError:  # it was taken for lost
+                    self._ours.pop(frozen.number, None)
+                    return None
                 evaluation = Evaluation.from_dict(built["evaluation"])
                 return asked, recipes_of(frozen)[0], Built(evaluation, built["sibling_of"])
         return None
@@ -148,7 +167,13 @@ class Peers:
         return sum(not _is_sibling(frozen) for frozen in self._theirs)
 
     def any(self) -> bool:
-        return bool(self._theirs)
+        """Whether others work, or what is made here still waits for a machine that measures, where there is one."""
+        waiting = [frozen for frozen in self._theirs if BUILT in frozen.user_attrs and TAKEN not in frozen.user_attrs]
+        return len(waiting) < len(self._theirs) or (bool(waiting) and not self.is_leaderless())
+
+    def is_leaderless(self) -> bool:
+        """Whether no search has led the study for a while: who waits for one may end."""
+        return not self.leads and time.monotonic() - self._led_at > storage.STALE_S
 
     def news(self, *, now: bool = False) -> list[Trial]:
         """Trials that others have ended since the last look, which is LOOK_S ago at the least, or taken `now`."""
@@ -158,17 +183,23 @@ class Peers:
             self._look()
         except Exception:
             self._steady_since = time.monotonic()
+            self._unbegun.clear()
             raise
         if time.monotonic() - self._steady_since > storage.STALE_S:  # else those that live may not have said so yet
+            self._beat_once()  # this process may have been stopped by hand, and slept
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 fail_stale_trials(self.study)
+            if self.leads and time.monotonic() - self._queued_at > storage.STALE_S:
+                self._queued_at = time.monotonic()
+                queue_left(self.study, lost_only=True)  # of a process that died before it had queued them
         fresh, self._fresh = self._fresh, []
         return fresh
 
     def _look(self) -> None:
         self._looked_at = time.monotonic()
         self.over = not self.leads and last_ended(self.study).stopped_by is not None
+        self._look_for_the_leader()
         theirs = []
         for frozen in self.study.get_trials(deepcopy=False):
             if frozen.number in self._handed and (frozen.state.is_finished() or TAKEN in frozen.user_attrs):
@@ -180,7 +211,7 @@ class Peers:
                 trial = from_frozen(frozen)
                 self._fresh += [] if trial is None else [trial]
         self._theirs = [frozen for frozen in theirs if RECORD in frozen.user_attrs]
-        self._close_unbegun([frozen for frozen in theirs if RECORD not in frozen.user_attrs])
+        self._close_unbegun([frozen for frozen in theirs if BEGUN not in frozen.user_attrs])
 
     def _close_unbegun(self, found: Sequence[FrozenTrial]) -> None:
         """Trials that somebody asked for and died, or lost its connection, before it began."""
@@ -193,11 +224,20 @@ class Peers:
     def _beat(self) -> None:
         while not self._closed.wait(storage.BEAT_S):
             try:
-                for trial_id in [*self._ours.values(), *self._handed.values()]:
-                    self.study._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
+                self._beat_once()
             except Exception as error:  # the database is away: whoever writes says so
                 log.debug("no heartbeat: %s", error)
                 self._steady_since = time.monotonic()
+
+    def _beat_once(self) -> None:
+        for trial_id in [*self._ours.values(), *self._handed.values()]:
+            self.study._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
+
+    def _look_for_the_leader(self) -> None:
+        now = time.monotonic()
+        if not self.leads and now - self._asked_at > storage.BEAT_S:
+            self._asked_at = now
+            self._led_at = now if self.is_led() else self._led_at
 
 
 def _is_sibling(frozen: FrozenTrial) -> bool:

@@ -38,6 +38,8 @@ def retry(study: optuna.Study, trial: optuna.Trial) -> None:
 def leave(study: optuna.Study, asked: optuna.Trial) -> bool:
     """Close a trial that was asked and not begun. True where it was queued: then it waits for the next session."""
     waits = QUEUED in asked.user_attrs or RETRY_OF in asked.user_attrs
+    if is_closed(study, asked):
+        return waits
     if waits:
         asked.set_user_attr(LEFT, True)
     asked.set_user_attr(VOID, True)
@@ -45,13 +47,14 @@ def leave(study: optuna.Study, asked: optuna.Trial) -> bool:
     return waits
 
 
-def queue_left(study: optuna.Study) -> None:
-    """Queue what earlier sessions left: see leave."""
+def queue_left(study: optuna.Study, *, lost_only: bool = False) -> None:
+    """Queue what earlier sessions left, see leave, and what processes have died with; `lost_only`: the latter alone."""
     trials = study.get_trials(deepcopy=False)
     again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     for trial in trials:
-        left = LEFT in trial.user_attrs or _is_lost(trial, trials)
-        if left and trial.state == TrialState.FAIL and trial.number not in again:
+        if trial.state != TrialState.FAIL or trial.number in again:
+            continue
+        if (LEFT in trial.user_attrs and not lost_only) or _is_lost(trial, trials):
             _queue(study, trial)
 
 
@@ -85,6 +88,11 @@ def queue_orphans(study: optuna.Study) -> None:
     queue_left(study)
 
 
+def is_closed(study: optuna.Study, asked: optuna.Trial) -> bool:
+    """Also by an earlier attempt of this process, whose answer was lost."""
+    return bool(study._storage.get_trial(asked._trial_id).state.is_finished())
+
+
 def close_unbegun(study: optuna.Study, number: int) -> None:
     """Close a trial of another process that was never begun; what had been queued is queued again."""
     frozen = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
@@ -99,15 +107,18 @@ def close_unbegun(study: optuna.Study, number: int) -> None:
 
 def queue_lost(study: optuna.Study, frozen: FrozenTrial) -> None:
     """Queue the recipe of a trial whose process is gone, unless it may be what killed it: see queue_orphans."""
-    waited = RECORD not in frozen.user_attrs and {QUEUED, RETRY_OF} & frozen.user_attrs.keys()
-    if waited or _is_lost(frozen, study.get_trials(deepcopy=False)):
+    if _is_lost(frozen, study.get_trials(deepcopy=False)):
         _queue(study, frozen)
 
 
 def _is_lost(frozen: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
     """Whether its heartbeat has stopped, and its recipe is to be tried again."""
-    record = frozen.user_attrs.get(RECORD)
-    if record is None or VOID in frozen.user_attrs or not record["again"] or not _died(frozen):
+    record, was_queued = frozen.user_attrs.get(RECORD), {QUEUED, RETRY_OF} & frozen.user_attrs.keys()
+    if {VOID, LEFT} & frozen.user_attrs.keys():
+        return False
+    if record is None:
+        return bool(was_queued)
+    if not record["again"] or not _died(frozen):
         return False
     lost = [trial.user_attrs[RECORD]["recipe"] for trial in trials if _died(trial)]
     return record["evaluation"]["facts"][DIED] == WITH_SEARCH and lost.count(record["recipe"]) < DEADLY

@@ -16,6 +16,8 @@ REPEATS = "repeats"
 VOID = "void"
 """Set on a trial that was numbered and not begun."""
 
+BEGUN = "begun"
+"""Set on a trial whose process has sent its first heartbeat."""
 BUILT, TAKEN = "built", "taken"
 """Set on a running trial whose artifact is made and waits for the machine that measures: what is known of it, and that
 this machine has it now.

@@ -212,9 +212,11 @@ class Running:
         self._owe(going, [*going.owed[1:], *going.anew, *going.owed[:1] * again])
 
     def _owe(self, going: Going, recipes: Sequence[Recipe]) -> None:
-        if recipes:
-            parent = going.job.parent or self._trial(going.job.number)
+        parent = going.job.parent or self._trial(going.job.number)
+        if recipes and parent is not None:
             self.owe(replace(going.job, siblings=tuple(recipes), parent=parent))
+        elif recipes and self.search.peers is not None:  # the trial was handed over: nobody makes up for its siblings
+            self.search.peers.release(recipes)
 
     def _reserve(self, recipes: Sequence[Recipe], sibling_of: int) -> None:
         """Before their trial ends: no other process takes them for free."""
@@ -222,8 +224,8 @@ class Running:
         if peers is not None:
             self.ledger.patiently(lambda: peers.reserve(recipes, sibling_of))
 
-    def _trial(self, number: int) -> Trial:
-        return next(trial for trial in self.ledger.trials if trial.number == number)
+    def _trial(self, number: int) -> Trial | None:
+        return next((trial for trial in self.ledger.trials if trial.number == number), None)
 
     def _lost(self, going: Going, died: Died, recipe: Recipe) -> Ended:
         """What is known of a trial whose worker is gone."""

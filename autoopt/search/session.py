@@ -14,6 +14,8 @@ from autoopt.core.left import counted
 from autoopt.core.trial import Trial
 
 SESSION = "autoopt_session"
+ERROR = "error"
+"""How a session ended that met a bug, or could not go on."""
 
 
 @dataclass
@@ -39,9 +41,10 @@ class Session:
         """Goes on with the counters of the last session where that was killed or interrupted."""
         last = _saved(study)
         first_trials, first_s = counted(trials), last["searched_s"]
-        if last["first_trials"] is not None and last["ended_by"] in (None, "interrupt"):
+        if last["first_trials"] is not None and last["ended_by"] in (None, "interrupt", ERROR):
             first_trials, first_s = last["first_trials"], last["first_s"]
-        session = cls(study, first_trials, first_s, last["searched_s"], StageClock(dict(last["seconds"])))
+        searched_s = max([last["searched_s"], *(trial.ended_at_s for trial in trials)])  # others may have gone on
+        session = cls(study, first_trials, first_s, searched_s, StageClock(dict(last["seconds"])))
         session.save(None)
         return session
 

@@ -82,6 +82,18 @@ def written(
     return folder / BATCH, line
 
 
+def are_gone(jobs: Sequence[str]) -> bool:
+    """Whether Slurm says that none of them waits or runs; False where it does not answer."""
+    whole = sorted({job.partition("_")[0] for job in jobs})
+    try:
+        asked = ["squeue", "--noheader", f"--jobs={','.join(whole)}"]
+        found = subprocess.run(asked, capture_output=True, text=True, timeout=ANSWER_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    forgotten = found.returncode != 0 and "Invalid job id" in found.stderr  # as it says of jobs that ended long ago
+    return forgotten or (found.returncode == 0 and not found.stdout.strip())
+
+
 def cancel(jobs: Sequence[str]) -> None:
     """Those that have not begun: the others end with the search, in order."""
     if jobs:

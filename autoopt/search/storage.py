@@ -20,6 +20,7 @@ from autoopt.search.backup import DATABASE, has_copy
 from autoopt.search.patience import passing
 
 LOCKED_S = 10.0  # that a statement waits for another program; then the search says so, and waits on
+VANISHED_MS = 50_000
 CONNECT_S = 10  # that a database may take to answer
 BEAT_S, STALE_S = 10, 60
 """A process that has a trial says so every BEAT_S; where it has not for STALE_S, it is taken for dead."""
@@ -118,6 +119,7 @@ def connect_args(uri: str) -> dict[str, object]:
     if not make_url(uri).drivername.startswith("postgresql"):
         return {}
     alive: dict[str, object] = {"keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
+    alive["tcp_user_timeout"] = VANISHED_MS  # keepalives look at idle connections alone
     return {"connect_timeout": CONNECT_S, "application_name": "autoopt", "client_encoding": "utf8", **alive}
 
 

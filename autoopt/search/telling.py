@@ -10,6 +10,7 @@ from autoopt.core.kpi import Kpi
 from autoopt.core.space import Space, parameters
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Trial
 from autoopt.search.asking import distributions
+from autoopt.search.queue import is_closed
 from autoopt.search.record import RECORD, REPEATS, from_frozen, to_record
 
 WORST_VIOLATION = 1e9  # stands for infinity, which JSON and databases do not keep
@@ -37,6 +38,8 @@ def tell(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[Kpi
 
 def tell_repeat(study: optuna.Study, asked: optuna.Trial, known: Trial, kpis: tuple[Kpi, ...]) -> None:
     """The asked recipe was evaluated before: the sampler hears the same again."""
+    if is_closed(study, asked):
+        return
     asked.set_user_attr(REPEATS, known.number)
     _close(study, asked, known, kpis)
 

@@ -8,19 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from autoopt.commands import unlike
 from autoopt.commands.unlike import check_machine, machine_bounds
 from autoopt.commands.worker import in_own_folder
 from autoopt.config import load_settings
 from autoopt.core import artifact
 from autoopt.core.errors import ConfigError
 from autoopt.core.standing import standing
-from autoopt.core.trial import COMPLETE, CPU, FAILED, HOST, MADE_ON, SCREENED, Evaluation, Trial
+from autoopt.core.trial import COMPLETE, FAILED, HOST, MADE_ON, SCREENED, Trial
 from autoopt.search.record import read_trials
 from autoopt.search.storage import has_begun
 from autoopt.search.study import load_study
@@ -168,16 +168,19 @@ def test_actors_of_a_cluster_do_the_trials_of_a_study_in_a_database(
     assert "ray: 1 node, 4 CPUs, 2 workers" in (tmp_path / "driver.err").read_text()
 
 
-def test_a_bound_in_milliseconds_is_of_one_kind_of_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unlike, "read_trials", lambda study: study)
-    known = [Trial(0, COMPLETE, None, Evaluation({}, facts={CPU: "an older CPU"}))]  # type: ignore[arg-type]
+def test_a_bound_in_milliseconds_is_of_one_kind_of_machine() -> None:
+    bench: Any = SimpleNamespace(conditions={"cpu": "a new CPU", "threads": 1})
+    older = {"cpu": "an older CPU"}
     relative, absolute = load_settings([]), load_settings(["kpis.latency_p95_ms.max=5"])
     assert machine_bounds(relative.kpis) == []
-    check_machine(relative, known)  # type: ignore[arg-type]
+    check_machine(relative, older, bench)
     with pytest.raises(ConfigError, match=r"kpis.latency_p95_ms.max=5 is of one kind of machine: .* an older CPU, and"):
-        check_machine(absolute, known)  # type: ignore[arg-type]
-    check_machine(load_settings(["kpis.latency_p95_ms.max=5", "measure.host=big"]), known)  # type: ignore[arg-type]
-    check_machine(absolute, [])  # type: ignore[arg-type]
+        check_machine(absolute, older, bench)
+    check_machine(load_settings(["kpis.latency_p95_ms.max=5", "measure.host=big"]), older, bench)
+    check_machine(absolute, {"cpu": "a new CPU"}, bench)
+    bench.conditions["gpu"] = "a GPU"
+    with pytest.raises(ConfigError, match="this is a new CPU, a GPU: go on from"):
+        check_machine(absolute, {"cpu": "a new CPU"}, bench)
 
 
 def test_each_process_has_a_folder_of_its_own_and_finds_it_again(tmp_path: Path) -> None:
