@@ -10,7 +10,7 @@ from functools import partial
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
-from autoopt.core.errors import AutooptError, Interrupted
+from autoopt.core.errors import AutooptError, Bug, Interrupted
 from autoopt.core.left import Left
 from autoopt.core.recipe import Recipe
 from autoopt.core.siblings import baseline, siblings
@@ -56,7 +56,7 @@ def run_search(search: Search) -> str:
             stopped_by = run.until_spent()
     except Interrupted:
         stopped_by = "interrupt"
-    except AutooptError:
+    except (AutooptError, Bug):
         run.ledger.patiently(lambda: run.session.save(ERROR))  # so that others do not wait for this one
         raise
     with suppress(Interrupted):  # the disk is full: the session counts as killed
