@@ -23,10 +23,11 @@ from autoopt.search.queue import leave
 from autoopt.search.record import read_trials
 from autoopt.search.rules import Rules
 from autoopt.search.samplers import make_sampler
-from autoopt.search.screening import Gate
+from autoopt.search.screening import Gate, learning_curves, upper_estimate
 from autoopt.search.search import Search
 from autoopt.search.session import Session
 from autoopt.search.study import open_study
+from autoopt.search.telling import tell
 from experiments.scaling.filled import STUDY, Real
 
 ASKS = {"random": 15, "tpe": 7, "gp": 1}
@@ -102,6 +103,7 @@ def looping(like: Real, study: optuna.Study, peers: Peers | None = None) -> dict
     gate, last = Gate(Rules(), like.settings.kpis, trials, rows[0].recipe), rows[0]
     found = {
         "rows": len(rows),
+        "tell": telling(like, study, last),
         "row": round(spent / len(rows), 1),
         "standing": ms(lambda: standing(trials, like.settings.kpis)),
         "save": ms(lambda: run.session.save(None)),
@@ -113,11 +115,21 @@ def looping(like: Real, study: optuna.Study, peers: Peers | None = None) -> dict
     return found if peers is None else {**found, "look": ms(peers._look)}
 
 
+def telling(like: Real, study: optuna.Study, trial: Trial) -> float:
+    """ms to write the end of a trial down."""
+    taken = []
+    for _ in range(3):
+        asked = ask(study)
+        ended = replace(trial, number=asked.number, recipe=drawn(asked, like.space), sibling_of=None)
+        began = time.perf_counter()
+        tell(study, asked, ended, like.settings.kpis)
+        taken.append(1000 * (time.perf_counter() - began))
+    return round(statistics.median(taken), 1)
+
+
 def screened(gate: Gate, trial: Trial) -> None:
     """What a worker does after each epoch."""
     gate.bar(trial.measurements)
-    from autoopt.search.screening import learning_curves, upper_estimate
-
     upper_estimate([0.5, 0.6], trial.recipe.epochs or 2, learning_curves(gate.trials, trial.recipe))
 
 
