@@ -24,6 +24,7 @@ from autoopt.search.budget import Budget
 from autoopt.search.limits import Limits
 from autoopt.search.rules import Rules
 from autoopt.search.samplers import SAMPLERS
+from autoopt.search.window import LEAST_SEEN
 from autoopt.tasks import TASKS
 from autoopt.training.optimizers import OPTIMIZERS
 from autoopt.training.schedules import SCHEDULES
@@ -190,7 +191,7 @@ def read_sampler(raw: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(value, bool):
                 raise ConfigError(f"sampler.multivariate={value!r}: true or false is allowed")
         else:
-            whole(f"sampler.{key}", value, 0)
+            whole(f"sampler.{key}", value, LEAST_SEEN if key == "most_trials" else 0)
     return found
 
 

@@ -142,7 +142,10 @@ WRONG = [
     ("search.bar=null", "search.bar=None: true or false is allowed"),
     ("search.margin=-1", "search.margin=-1: a finite number >= 0 is allowed"),
     ("+tracking.foo=3", "unknown key 'tracking.foo'"),
-    ("sampler.name=gp", "sampler gp has no option 'multivariate'. Known: startup_trials (Choose one by sampler=NAME.)"),
+    (
+        "sampler.name=gp",
+        "sampler gp has no option 'multivariate'. Known: most_trials, startup_trials (Choose one by sampler=NAME.)",
+    ),
     ("space.learning_rate.sgdd=0.1", "unknown optimizer in space.learning_rate 'sgdd'. Did you mean 'sgd'?"),
     ("space.epochs.cmn=3", "unknown student in space.epochs 'cmn'. Did you mean 'cnn'?"),
     ("space.batch_size=1", "space.batch_size=1 is not allowed: a whole number from 2"),

@@ -120,13 +120,14 @@ def _prepare(
         study = open_study(
             settings.folder, settings.study, settings.kpis, identity, on_mend=display.say, storage=settings.storage
         )
-        study.sampler = make_sampler(settings.sampler, settings.seed + len(study.trials), settings.sampler_options)
+        before = study.get_trials(deepcopy=False)  # a copy of 10,000 takes five seconds
+        study.sampler = make_sampler(settings.sampler, settings.seed + len(before), settings.sampler_options)
         study.set_user_attr(CONFIGURATION, masked_values(settings.raw))
         keep_origin(study, settings, task)
         artifact.write_atomically(settings.folder / CONFIG, saved_text(settings.raw))
-        log.info("%d workers, %d trials on record, %s", settings.workers, len(study.trials), settings.budget)
-        if study.trials:
-            there = sum(trial.state.is_finished() for trial in study.trials)
+        log.info("%d workers, %d trials on record, %s", settings.workers, len(before), settings.budget)
+        if before:
+            there = sum(trial.state.is_finished() for trial in before)
             display.say(f"going on after {there} trials that are there already")
         bench = make_bench(settings, task, teacher, weights, quiet)
         keep_machine(settings, study, bench)

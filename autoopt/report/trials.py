@@ -12,6 +12,8 @@ from autoopt.report.words import UNSTABLE, number, recipe_line
 
 STATES = ("all", COMPLETE, FEASIBLE, FRONT, SCREENED, FAILED)
 """What the buttons above the table keep."""
+MANY = 1000
+"""Of more rows none is laid out before the table comes into view: 10,000 take six seconds."""
 
 
 def trials_table(outcome: Outcome) -> Markup:
@@ -21,7 +23,8 @@ def trials_table(outcome: Outcome) -> Markup:
     names = ["trial", "role", "recipe", *(f"{name} [{unit}]" for name, unit in units.items()), "kpi_score", "why not"]
     heads = [tag("th", tag("button", name, type="button"), scope="col") for name in names]
     body = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), id="trials")
-    return joined([_controls(outcome), tag("div", body, class_="scroll")])
+    many = " later" if len(rows) > MANY else ""
+    return joined([_controls(outcome), tag("div", body, class_=f"scroll{many}")])
 
 
 def _controls(outcome: Outcome) -> Markup:

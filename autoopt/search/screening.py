@@ -5,7 +5,7 @@ Optuna's own pruners refuse multi-objective studies (optuna issue 3450), and kno
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autoopt.core.errors import BAR, CURVE, CUTS, STRUCTURE, Screened
 from autoopt.core.kpi import Kpi, Measurements
@@ -31,6 +31,8 @@ class Gate:
     on_epoch: Callable[[int, float], None] = lambda epoch, quality: None
     number: int = 0
     """Of the trial."""
+    _rivals: dict[tuple[object, ...], float | None] = field(default_factory=dict, repr=False, compare=False)
+    """The strongest, by what they were asked for: each epoch asks the same, and of thousands it takes a while."""
 
     def check(self) -> None:
         """While training. Raises Interrupted, OutOfTime or OverLimit."""
@@ -54,8 +56,14 @@ class Gate:
         if quality is None or baseline is None:
             return None
         bound = quality.least(self.trials[0].measurements[quality.name])
-        rivals = strongest_rival(self.kpis, self.trials, measurements) if self.rules.bar else None
+        rivals = self._strongest_rival(measurements) if self.rules.bar else None
         return max((b for b in (bound, rivals) if b is not None), default=None)
+
+    def _strongest_rival(self, measurements: Measurements) -> float | None:
+        asked = (len(self.trials), *(measurements.get(kpi.name) for kpi in self.kpis if kpi.of_structure))
+        if asked not in self._rivals:
+            self._rivals[asked] = strongest_rival(self.kpis, self.trials, measurements)
+        return self._rivals[asked]
 
     def after_epoch(self, measurements: Measurements, curve: Sequence[float]) -> None:
         """While training. Raises Screened where even an optimistic estimate of the final quality is below the bar."""

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from autoopt.report.progress import progress
 from autoopt.report.reasons import endings
 from autoopt.report.roles import ranked, roles
 from autoopt.report.shell import promote, reproduce
+from autoopt.report.trials import MANY, trials_table
 from tests.report.test_report import FACTS, FAILED_EXAM, FAILURE, PASSED, outcome, screened_at, trial
 from tests.search.table import KPIS
 
@@ -220,3 +222,25 @@ def test_progress_ends_where_the_study_stands() -> None:
     assert volumes == sorted(volumes)
     assert volumes[-1] == pytest.approx(growing().standing.hypervolume)
     assert progress(outcome()) == []
+
+
+def test_of_thousands_of_trials_the_front_and_some_of_the_others_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = 8, 40
+    monkeypatch.setattr(sys.modules["autoopt.report.charts.parallel"], "MOST_LINES", few)  # its name is the function
+    ended = [trial(0, 0.95, 2.0), trial(1, 0.945, 0.5)] + [trial(n, 0.94, 0.6 + n / 1000) for n in range(2, many + 1)]
+    at = outcome(*(replace(t, recipe=replace(t.recipe, epochs=t.number)) for t in ended))
+    (chart,) = CHARTS["parallel"](at)
+    drawn = chart.figure.data[0]
+    assert len(drawn.line.color) == len(drawn.dimensions[0]["values"]) == few
+    assert drawn.line.color[-1] == 3  # the champion
+    assert f"{few} of the {many} complete trials" in chart.caption
+    monkeypatch.undo()
+    (whole,) = CHARTS["parallel"](at)
+    assert len(whole.figure.data[0].line.color) == many
+    assert f"one of {many} complete trials. Drag" in whole.caption
+
+
+def test_a_long_table_waits_until_it_is_looked_at() -> None:
+    ended = [trial(0, 0.95, 2.0)] + [trial(n, 0.94, 0.6) for n in range(1, MANY + 1)]
+    assert 'class="scroll later"' in trials_table(outcome(*ended))
+    assert 'class="scroll"' in trials_table(outcome(*ended[:MANY]))

@@ -63,6 +63,22 @@ def test_the_bar_is_the_quality_bound_or_the_best_of_those_no_slower() -> None:
     assert gate(*rivals, bar=False).bar(speed(0.4)) == pytest.approx(0.90)
 
 
+def test_rivals_are_sought_once_until_something_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sought = []
+
+    def noted(*asked: object) -> float | None:
+        sought.append(asked)
+        return strongest_rival(*asked)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("autoopt.search.screening.strongest_rival", noted)
+    trials = [trial(0, 0.95, 1.0), trial(1, 0.93, 0.2), trial(2, 0.94, 0.4)]
+    one = Gate(Rules(), KPIS, trials, RECIPE)
+    assert [one.bar(speed(latency)) for latency in (0.3, 0.3, 0.4, 0.3)] == [0.93, 0.93, 0.94, 0.93]
+    assert len(sought) == 2
+    trials.append(trial(3, 0.945, 0.25))
+    assert one.bar(speed(0.3)) == 0.945
+
+
 def test_a_bar_above_all_that_may_be_expected_ends_a_trial_before_training() -> None:
     strict = (Kpi("accuracy", True, objective=True, min=0.99), LATENCY)
     with pytest.raises(Screened, match="needs accuracy 0.9900 to matter, at most 0.9600 is expected") as caught:

@@ -5,7 +5,7 @@ them), signed losses for KPIs, one SVG line a trial, and lets nobody pick a rang
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -21,9 +21,12 @@ from autoopt.report.roles import FEASIBLE, LEADER, MISSES, NEAREST, best_role, r
 from autoopt.report.roles import FRONT as ON_FRONT
 
 MOST_KNOBS = 7
+MOST_LINES = 1000
+"""Without a graphics card 8,000 lines take eight seconds to draw, and hide each other."""
 LEAST_SHARE = 0.25
 """Of the trials: a knob that fewer have is left out."""
 LEVELS = {FEASIBLE: 1, NEAREST: 2, ON_FRONT: 2, CHOSEN: 3, LEADER: 3}
+SPARED = {role for role, level in LEVELS.items() if level > LEVELS[FEASIBLE]}
 SCALE = ["var(--faint)", "var(--feasible)", FRONT, CHAMPION]
 COLUMN_PX = 112
 LOG_SPAN = 30.0
@@ -39,6 +42,7 @@ def parallel(outcome: Outcome) -> list[Chart]:
     complete = [trial for trial in outcome.standing.trials if trial.state == COMPLETE and trial.number > 0]
     # Later lines lie over earlier ones.
     complete.sort(key=lambda trial: (LEVELS.get(of[trial.number], 0), trial.number))
+    count, complete = len(complete), _thinned(complete, {number for number, role in of.items() if role in SPARED})
     knobs = _knobs(complete)
     if len(complete) < 2 or not knobs:
         return []
@@ -63,11 +67,23 @@ def parallel(outcome: Outcome) -> list[Chart]:
     )
     keys = (("champion", best_role(outcome)), ("front", ON_FRONT), ("feasible", FEASIBLE), ("misses", MISSES))
     legend = joined((joined([tag("i", "", class_=f"key {class_}"), role]) for class_, role in keys), " ")
+    drawn = "" if count == len(complete) else f"{len(complete)} of the "
+    sparse = " Of those off the front only some are drawn, evenly spread." if drawn else ""
     caption = (
-        f"Each line is one of {len(complete)} complete trials. Drag along an axis to keep only a part of it; click "
-        "there to let go; drag a title to move its axis. '–': the recipe has no such knob."
+        f"Each line is one of {drawn}{count} complete trials.{sparse} Drag along an axis to keep only a part of "
+        "it; click there to let go; drag a title to move its axis. '–': the recipe has no such knob."
     )
     return [Chart(figure, joined([legend, Markup("<br>"), caption]), least_width=COLUMN_PX * len(columns))]
+
+
+def _thinned(trials: list[Trial], spared: Collection[int]) -> list[Trial]:
+    """MOST_LINES at most: those that are spared, and of the others as many as there is room for, evenly spread."""
+    others = [trial for trial in trials if trial.number not in spared]
+    room = max(0, MOST_LINES - len(trials) + len(others))
+    if room >= len(others):
+        return trials
+    kept = {others[place * len(others) // room].number for place in range(room)} | set(spared)
+    return [trial for trial in trials if trial.number in kept]
 
 
 def _knobs(trials: Sequence[Trial]) -> list[str]:
