@@ -1,6 +1,6 @@
 """1 to 16 searching processes on one study in PostgreSQL, each proposes for itself: as many `autoopt worker`s.
 
-    python -m experiments.scaling.joint run PROCESSES [TRIALS EACH] [MINUTES]   # adds a row to joint.json
+python -m experiments.scaling.joint run PROCESSES [TRIALS EACH] [MINUTES]   # adds a row to joint.json
 """
 
 import json
@@ -20,7 +20,7 @@ from autoopt.search.jobs import Acts
 from autoopt.search.loop import run_search
 from autoopt.search.peers import Peers
 from experiments.scaling.lookup import evaluator, sleep
-from experiments.scaling.machine import Others, wait_until_calm
+from experiments.scaling.machine import Others, cpu_of, postmaster, wait_until_calm
 from experiments.scaling.spy import Spy
 from experiments.scaling.study import Ends, Parts, accounts, begin, make_search, server
 
@@ -34,6 +34,7 @@ def run(processes: int, each: int, minutes: float) -> dict[str, Any]:
     with server(Path(f"/tmp/scaling-{os.getpid()}")) as database:
         study = begin(database.uri, "joint", parts.kpis, "tpe", seed=0)
         others, began = Others(), time.monotonic()
+        before = cpu_of(postmaster(database.folder))
         orders = [[str(path), database.uri, index, each * processes, minutes] for index in range(processes)]
         begun = [
             subprocess.Popen(
@@ -45,7 +46,8 @@ def run(processes: int, each: int, minutes: float) -> dict[str, Any]:
         ]
         found = [json.loads(process.communicate()[0].splitlines()[-1]) for process in begun]
         wall_s = max(row["end"] for row in found) - min(row["begin"] for row in found)
-        account = accounts(study, processes, wall_s)
+        postgres_cpu_s = cpu_of(postmaster(database.folder)) - before
+        account = accounts(study, parts.space, processes, wall_s)
     parted = {
         key: {part: round(float(np.mean([row[key].get(part, 0.0) for row in found])), 1) for part in found[0][key]}
         for key in ("ms_a_trial", "round_trips_a_trial", "database_ms_a_trial")
@@ -55,7 +57,8 @@ def run(processes: int, each: int, minutes: float) -> dict[str, Any]:
         **account,
         "wall_s": round(wall_s, 2),
         "wall_with_start_s": round(time.monotonic() - began, 2),
-        "busy_cores_of_all": others.cores(),
+        "busy_cores_of_others": others.cores(),  # PostgreSQL among them
+        "postgres_cpu_s": round(postgres_cpu_s, 2),
         "cpu_s": round(sum(row["cpu_s"] for row in found), 2),
         "trials_an_hour": round(3600 * account["trials"] / wall_s),
         "ideal_trials_an_hour": round(3600 * processes / account["worker_s_a_trial"]),

@@ -1,4 +1,4 @@
-"""Trials that are looked up among real fashion trials (experiments/samplers), and take the time that their recipe says."""
+"""Trials that are looked up among real fashion trials (experiments/samplers), and take the time that a recipe says."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -61,8 +61,8 @@ def _siblings(draft: Draft, pause: Pause) -> Iterator[Draft]:
 
 
 def _look_up(draft: Draft, gate: Gate | None, seconds: float, pause: Pause) -> None:
-    """A tenth of the time goes before training, where a structure is measured; of the rest each epoch takes its share."""
-    recipe, known = draft.recipe, _known(draft.recipe)
+    """A tenth of the time goes before training, where a structure is measured; of the rest each epoch has its share."""
+    known = _known(draft.recipe)
     with draft.clock("screen"):
         pause(0.1 * seconds, gate)
     if known is None:

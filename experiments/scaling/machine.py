@@ -36,3 +36,23 @@ def _busy_s() -> float:
 def _ours_s() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of a process, of its children that run, and of those that are gone."""
+    total = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pids, _, rest = stat.read_text().rpartition(")")
+        except OSError:
+            continue
+        fields = rest.split()
+        own = int(pids.split()[0])
+        if own == pid or int(fields[1]) == pid:
+            total += sum(map(int, fields[11 : 15 if own == pid else 13])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def postmaster(folder: Path) -> int:
+    """Process of the PostgreSQL server whose data is there."""
+    return int((folder / "pg" / "postmaster.pid").read_text().split()[0])

@@ -1,6 +1,6 @@
 """One search, 1 to 64 Ray actors, PostgreSQL: trials that sleep as long as real ones might take.
 
-    python -m experiments.scaling.many run WORKERS [SAMPLER] [TRIALS A WORKER] [MINUTES]   # adds a row to many.json
+python -m experiments.scaling.many run WORKERS [SAMPLER] [TRIALS A WORKER] [MINUTES]   # adds a row to many.json
 """
 
 import json
@@ -16,7 +16,7 @@ from autoopt.search.engines import Place, Ray
 from autoopt.search.loop import run_search
 from autoopt.search.peers import Peers
 from experiments.scaling.lookup import start
-from experiments.scaling.machine import Others, wait_until_calm
+from experiments.scaling.machine import Others, cpu_of, postmaster, wait_until_calm
 from experiments.scaling.spy import Spy
 from experiments.scaling.study import Ends, Parts, accounts, begin, make_search, server
 
@@ -39,11 +39,16 @@ def run(workers: int, sampler: str, each: int, minutes: float, *, siblings: bool
             until_all_are_ready(crew)
             spy_on_waiting(spy)
             others, ends = Others(), Ends()
+            pids = {"postgres": postmaster(database.folder), "driver": crew._driver.pid}
+            before = {name: cpu_of(pid) for name, pid in pids.items()}
             spy.begin()
             budget = Budget(trials=each * workers, hours=minutes / 60)
             stopped_by = run_search(make_search(study, parts, crew, peers, budget, ends, siblings=siblings))
             found = spy.found(len(ends.rows))
-        account = accounts(study, workers, found["wall_s"])
+            found["busy_cores_of_others"] = others.cores()  # than the search itself
+            for name, pid in pids.items():
+                found[f"{name}_cpu_s"] = round(cpu_of(pid) - before[name], 2)
+        account = accounts(study, parts.space, workers, found["wall_s"])
     return {
         "workers": workers,
         "sampler": sampler,

@@ -153,7 +153,10 @@ def read_runs() -> list[dict[str, Any]]:
 
 def arm(runs: list[dict[str, Any]], name: str, workers: int) -> dict[str, Any]:
     """Mean and standard error over the seeds, and of the difference to one worker of the same sampler and seed."""
-    of = {n: sorted((r for r in runs if (r["sampler"], r["workers"]) == (name, n)), key=lambda r: r["seed"]) for n in (1, workers)}
+    of = {
+        n: sorted((r for r in runs if (r["sampler"], r["workers"]) == (name, n)), key=lambda r: r["seed"])
+        for n in (1, workers)
+    }
     final, one = (np.array([run["ends"][-1][1] for run in of[n]]) for n in (workers, 1))
     shortest = min(len(run["ends"]) for run in of[workers])
     curves = np.array([[volume for _, volume in run["ends"][:shortest]] for run in of[workers]])

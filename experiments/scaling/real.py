@@ -40,7 +40,9 @@ def run(workers: int, trials: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "autoopt", "search", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     told = json.loads(done.stdout.splitlines()[-1])
-    pids = {int(pid) for pid in re.findall(r"worker \d+ is process (\d+)", (folder / "real" / "search.log").read_text())}
+    pids = {
+        int(pid) for pid in re.findall(r"worker \d+ is process (\d+)", (folder / "real" / "search.log").read_text())
+    }
     found = [trial for trial in read_trials(load_study(folder / "real", "real")) if trial.evaluation]
     return {
         "workers": workers,
@@ -49,7 +51,9 @@ def run(workers: int, trials: int) -> dict[str, Any]:
         **{key: told[key] for key in ("trials", "siblings", "complete", "screened", "failed")},
         "trainings": sum("train" in stages_of(trial) for trial in found if trial.sibling_of is None),
         "hypervolume": told.get("hypervolume"),
-        "stages": {stage: round(sum(stages_of(t).get(stage, 0.0) for t in found), 2) for stage in (*STAGES, "log", "sampler")},
+        "stages": {
+            stage: round(sum(stages_of(t).get(stage, 0.0) for t in found), 2) for stage in (*STAGES, "log", "sampler")
+        },
         "waits": waited(waits, pids),
         "recipes": {t.recipe.fingerprint: {"state": t.state, **rounded(stages_of(t))} for t in found},
     }

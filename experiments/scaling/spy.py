@@ -87,4 +87,3 @@ class Spy:
                 spy.database_s[stage] += time.perf_counter() - began
 
         psycopg.Connection.wait = wait  # type: ignore[method-assign]
-

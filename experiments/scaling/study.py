@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from autoopt.core.kpi import Kpi
 from autoopt.core.recipe import Recipe
-from autoopt.core.space import Space
+from autoopt.core.space import Space, parameters
 from autoopt.core.standing import Standing
 from autoopt.core.trial import FAILED, Trial
 from autoopt.search.budget import Budget
@@ -112,13 +112,13 @@ def make_search(
     )
 
 
-def accounts(study: optuna.Study, workers: int, wall_s: float) -> dict[str, Any]:
+def accounts(study: optuna.Study, space: Space, workers: int, wall_s: float) -> dict[str, Any]:
     """Duplicates, losses, and how busy the workers were."""
     trials = read_trials(study)
     times = Counter(trial.recipe for trial in trials if not trial.again)
-    begun = {trial.recipe for trial in trials}
     open_states = (TrialState.RUNNING, TrialState.WAITING)
     waiting = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(states=open_states)]
+    cut = {trial.recipe for trial in trials} - times.keys()
     counted = [trial for trial in trials if trial.sibling_of is None and trial.state != FAILED]
     busy = sum(t.evaluation.seconds.get(s, 0.0) for t in trials if t.evaluation for s in ("screen", "train"))
     return {
@@ -127,7 +127,7 @@ def accounts(study: optuna.Study, workers: int, wall_s: float) -> dict[str, Any]
         "failed": sum(trial.state == FAILED and not trial.again for trial in trials),
         "cut_by_the_deadline": sum(trial.again for trial in trials),
         "duplicates": sum(n - 1 for n in times.values()),
-        "lost": len(begun - times.keys()) - len(waiting),
+        "lost": sum(parameters(space, recipe) not in waiting for recipe in cut),
         "left_open": len(waiting),
         "busy_share": round(busy / (workers * wall_s), 4),
         "worker_s_a_trial": round(busy / max(1, len(counted)), 3),
