@@ -1,4 +1,4 @@
-"""Do many workers harm the sampler? The same number of trials by 1 to 64 workers, whose trials are asked before others end.
+"""Do many workers harm the sampler? The same number of trials by 1 to 64 workers, asked for before others have ended.
 
     python -m experiments.scaling.quality [SEEDS] [TRIALS] [MINUTES]    # quality_runs.json.gz, quality.json
     python -m experiments.scaling.plots                       # quality.png

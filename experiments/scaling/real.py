@@ -3,8 +3,8 @@
     python -m experiments.scaling.real run WORKERS [TRIALS]   # adds a run to real.json
     python -m experiments.scaling.real                        # sums them up in real.json
 
-The sampler is `random`: from one seed it proposes the same recipes in the same order, whatever has ended by then, so that
-both numbers of workers do the same work. `tpe` would not, and costs 0.06 s of a trial's 10.
+The sampler is `random`: from one seed it proposes the same recipes in the same order, whatever has ended by then, so
+that both numbers of workers do the same work. `tpe` would not, and costs 0.06 s of a trial's 10.
 """
 
 import json

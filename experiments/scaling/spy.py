@@ -15,7 +15,7 @@ OUTSIDE = "outside"
 
 
 class Spy:
-    """Counts from `begin` on, in this process. Stages are those of the session's clock: 'sampler' asks, 'log' writes."""
+    """Counts from `begin` on, in this process. Stages are those of the session's clock: sampler asks, log writes."""
 
     def __init__(self) -> None:
         self._stage = OUTSIDE
