@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psycopg
 
 from autoopt.search.budget import Budget
 from autoopt.search.crew import Here
@@ -50,11 +51,12 @@ def measure(
             optuna.samplers.TPESampler(seed=0, constant_liar=False) if blind else make_sampler(sampler, 0, {})
         )
         peers, ends, crew = Peers(study, parts.space), Ends(), Here(Acts(evaluator(lambda seconds, gate: None)))
-        before = cpu_of(postmaster(database.folder))
+        before, written = cpu_of(postmaster(database.folder)), counters(database.uri)
         spy.begin()
         run_search(make_search(study, parts, crew, peers, Budget(trials=trials), ends, siblings=siblings))
         found = spy.found(len(ends.rows))
         postgres_ms = 1e3 * (cpu_of(postmaster(database.folder)) - before) / len(ends.rows)
+        commits, wal = (b - a for a, b in zip(written, counters(database.uri), strict=True))
         account = accounts(study, parts.space, 1, found["wall_s"])
     kept = {key: account[key] for key in ("trials", "siblings", "failed", "duplicates", "lost")}
     ms = found["ms_a_trial"]
@@ -65,7 +67,21 @@ def measure(
         "round_trips_a_trial": round(sum(n for s, n in found["round_trips_a_trial"].items() if s != "heartbeat"), 1),
         "cpu_ms_a_trial": round(1e3 * found["cpu_s"] / account["trials"], 1),
         "postgres_cpu_ms_a_trial": round(postgres_ms, 1),
+        "commits_a_trial": round(commits / account["trials"], 1),
+        "wal_kb_a_trial": round(wal / 1e3 / account["trials"], 1),
     }
+
+
+def counters(uri: str) -> tuple[float, float]:
+    """Transactions so far, and bytes of the write-ahead log."""
+    time.sleep(1.5)  # the server counts once a second
+    with psycopg.connect(uri.replace("+psycopg", "")) as connection:
+        query = (
+            "select xact_commit, pg_current_wal_lsn() - '0/0'::pg_lsn from pg_stat_database where datname = 'postgres'"
+        )
+        row = connection.execute(query).fetchone()
+    assert row is not None
+    return float(row[0]), float(row[1])
 
 
 def main() -> None:
