@@ -11,7 +11,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 
 from autoopt.core.errors import Interrupted, chain, one_line
 from autoopt.core.recipe import Recipe
-from autoopt.core.standing import standing
+from autoopt.core.standing import grown, standing
 from autoopt.core.trial import Trial
 from autoopt.search.jobs import Ended
 from autoopt.search.patience import passing
@@ -77,7 +77,8 @@ class Ledger:
             return
         self.trials += fresh
         self.known |= {trial.recipe: trial for trial in fresh if not trial.again}
-        self.standing = standing(self.trials, self.search.kpis)
+        for trial in fresh:
+            self.standing = grown(self.standing, trial, self.search.kpis)
         self.search.watch.on_news(fresh, self.standing)
 
     def _closed_by_another(self, ended: Ended, sibling_of: int | None) -> None:
@@ -140,7 +141,7 @@ class Ledger:
 
     def _record(self, trial: Trial, write: Callable[[], None]) -> None:
         """What the trial left behind, then the study, then everybody who watches."""
-        now = standing([*self.trials, trial], self.search.kpis)
+        now = grown(self.standing, trial, self.search.kpis)
         self.patiently(lambda: self.search.watch.before_record(trial, now))
         self.patiently(write)
         self.trials.append(trial)

@@ -1,8 +1,10 @@
+import random
+
 import pytest
 
 from autoopt.core.kpi import Kpi, Measurement
 from autoopt.core.recipe import BASELINE, Recipe
-from autoopt.core.standing import standing
+from autoopt.core.standing import grown, standing
 from autoopt.core.trial import COMPLETE, FAILED, SCREENED, Evaluation, Trial
 
 KPIS = (
@@ -77,3 +79,19 @@ def test_an_empty_study_stands_nowhere() -> None:
     assert now.counts()["trials"] == 0
     assert now.nearest_miss is None
     assert now.hypervolume == 0.0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_grown_by_one_trial_after_the_other_it_stands_as_if_read_at_once(seed: int) -> None:
+    draws = random.Random(seed)
+    good = draws.choice([0.0, 0.2, 0.9])  # the share of sizes within the bound: many feasible, few, or none at all
+    trials = [trial(0, 0.90, draws.choice([1.0, 0.45]), draws.choice([1.9, 5.0]))]
+    for number in draws.sample(range(1, 40), 30):  # they end in another order; numbers coarse enough for ties
+        size = 1.5 if draws.random() < good else draws.choice([2.2, 2.2001, 3.0])
+        made = trial(number, draws.choice([0.85, 0.88, 0.885, 0.89, 0.9]), draws.choice([0.2, 0.3, 0.4, 0.6]), size)
+        ended = Trial(number, draws.choice([FAILED, SCREENED]), made.recipe, made.evaluation)
+        trials.append(made if draws.random() < 0.8 else ended)
+    now = standing(trials[:1], KPIS)
+    for count, more in enumerate(trials[1:], start=2):
+        now = grown(now, more, KPIS)
+        assert now == standing(trials[:count], KPIS)
