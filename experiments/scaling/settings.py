@@ -29,6 +29,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "as it comes": {},
     "synchronous_commit=off": {"conf": DURABLE + "synchronous_commit = off\n"},
     "sampler=random": {"sampler": "random"},
+    "sampler.multivariate=true": {"options": {"multivariate": True}},
     "search.siblings=false": {"siblings": False},
     "sampler=random search.siblings=false": {"sampler": "random", "siblings": False},
     "tpe, blind to running trials": {"blind": True},
@@ -44,9 +45,10 @@ def measure(
     sampler: str = "tpe",
     siblings: bool = True,
     blind: bool = False,
+    options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     with server(Path(f"/tmp/scaling-{os.getpid()}-{time.monotonic_ns()}"), conf) as database:
-        study = begin(database.uri, "settings", parts.kpis, sampler, seed=0)
+        study = begin(database.uri, "settings", parts.kpis, sampler, seed=0, options=options)
         study.sampler = (
             optuna.samplers.TPESampler(seed=0, constant_liar=False) if blind else make_sampler(sampler, 0, {})
         )

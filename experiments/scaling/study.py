@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from autoopt.core.kpi import Kpi
 from autoopt.core.recipe import Recipe
-from autoopt.core.space import Space, parameters
+from autoopt.core.space import Space, draw
 from autoopt.core.standing import Standing
 from autoopt.core.trial import FAILED, Trial
 from autoopt.search.budget import Budget
@@ -87,10 +87,12 @@ def server(folder: Path, conf: str = DURABLE) -> Iterator[Postgres]:
         yield found
 
 
-def begin(uri: str, name: str, kpis: tuple[Kpi, ...], sampler: str, seed: int) -> optuna.Study:
+def begin(
+    uri: str, name: str, kpis: tuple[Kpi, ...], sampler: str, seed: int, options: dict[str, Any] | None = None
+) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(Path(), name, kpis, NOBODY, storage=uri)
-    study.sampler = make_sampler(sampler, seed, {})
+    study.sampler = make_sampler(sampler, seed, options or {})
     return study
 
 
@@ -117,7 +119,8 @@ def accounts(study: optuna.Study, space: Space, workers: int, wall_s: float) -> 
     trials = read_trials(study)
     times = Counter(trial.recipe for trial in trials if not trial.again)
     open_states = (TrialState.RUNNING, TrialState.WAITING)
-    waiting = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(states=open_states)]
+    left = study.get_trials(states=open_states)
+    waiting = {_queued(space, trial.system_attrs["fixed_params"]) for trial in left if trial.system_attrs}
     cut = {trial.recipe for trial in trials} - times.keys()
     counted = [trial for trial in trials if trial.sibling_of is None and trial.state != FAILED]
     busy = sum(t.evaluation.seconds.get(s, 0.0) for t in trials if t.evaluation for s in ("screen", "train"))
@@ -127,8 +130,12 @@ def accounts(study: optuna.Study, space: Space, workers: int, wall_s: float) -> 
         "failed": sum(trial.state == FAILED and not trial.again for trial in trials),
         "cut_by_the_deadline": sum(trial.again for trial in trials),
         "duplicates": sum(n - 1 for n in times.values()),
-        "lost": sum(parameters(space, recipe) not in waiting for recipe in cut),
-        "left_open": len(waiting),
+        "lost": len(cut - waiting),
+        "left_open": len(left),
         "busy_share": round(busy / (workers * wall_s), 4),
         "worker_s_a_trial": round(busy / max(1, len(counted)), 3),
     }
+
+
+def _queued(space: Space, fixed: dict[str, Any]) -> Recipe:
+    return draw(space, lambda parameter, knob: fixed[parameter])
