@@ -64,7 +64,7 @@ def _champion(searched: Settings, study: Study, task: Task) -> Candidate:
         raise ArtifactError(
             f"trial {number} is the champion of study {searched.study!r}, but {folder} does not hold it, and its "
             f"artifact is damaged or gone: type autoopt reproduce study={searched.study} trial={number}, which makes "
-            "it again"
+            f"it again, or promote from outputs={searched.outputs} of the machine that searched"
         )
     return _of_folder(searched, study, champion, folder)
 

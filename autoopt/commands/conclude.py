@@ -59,6 +59,7 @@ def read_as_searched(settings: Settings, study: Study) -> tuple[Outcome, dict[st
 
 def write_report(outcome: Outcome) -> list[Path]:
     """front.png and report.html in the study's folder."""
+    outcome.folder.mkdir(parents=True, exist_ok=True)  # of a study in a database it may be the first
     plot = front_plot(outcome, outcome.folder / "front.png")
     html = outcome.folder / "report.html"
     artifact.write_atomically(html, page(outcome))

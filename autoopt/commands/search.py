@@ -94,7 +94,7 @@ def run(settings: Settings, task: Task) -> int:
             display=display,
             tracker=tracker,
             stop=stop,
-            peers=Peers(study, space) if settings.storage else None,
+            peers=Peers(study, space, settings.host) if settings.storage else None,
             looks=looks,
         )
         _conclude(settings, study, bench, keeper, tracker, stop)

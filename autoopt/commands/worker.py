@@ -78,7 +78,7 @@ def worker(settings: Settings, *, local: Sequence[str]) -> int:
         space = narrow(settings, task)
         study.sampler = make_sampler(settings.sampler, _seed(settings), settings.sampler_options)
         leader = search_lock(settings.study, str(settings.storage))
-        peers = Peers(study, space, leads=False, is_led=leader.is_taken)
+        peers = Peers(study, space, settings.host, leads=False, is_led=leader.is_taken)
         view = StandIn(settings, study, leader, display.say)
         search_on(
             *(settings, study, space, bench),
@@ -134,7 +134,8 @@ def _when_ready(settings: Settings, display: Display) -> Study | None:
         where = f"study {settings.study!r} in storage={masked(str(settings.storage))}"
         if not told:
             told = True
-            display.say(f"no search of {where} goes on: waiting for one to begin")
+            state = "there is none yet" if study is None else f"its last one has ended ({last_ended(study).stopped_by})"
+            display.say(f"no search of {where} goes on, {state}: waiting for one to begin; Ctrl-C ends this")
         if time.monotonic() - began > LONGEST_S:
             raise ConfigError(
                 f"no search of {where} began in {LONGEST_S / 60:g} minutes: type autoopt search study={settings.study} "
@@ -192,5 +193,5 @@ def _tell(settings: Settings, study: Study, display: Display) -> None:
     facts = [trial.evaluation.facts for trial in read_trials(study) if trial.evaluation]
     done = [each for each in facts if each.get(MADE_ON, each.get(HOST)) == settings.host]
     why = f"the search has ended ({ended})" if ended else "nothing is left to do here"
-    display.say(f"{why}: {len(done)} trials of study {settings.study} were made on {settings.host}")
+    display.say(f"{why}: trials of study {settings.study} that were made on {settings.host}: {len(done)}")
     print(json.dumps({"study": settings.study, "host": settings.host, "trials": len(done)}), flush=True)

@@ -22,14 +22,17 @@ def machines(standing: Standing) -> dict[str, dict[str, Any]]:
 
 def machines_line(standing: Standing) -> str:
     """'' where one machine made and measured all."""
+    found = machines(standing)
     told = [
         f"{name} ({machine['cpu'] or 'unknown CPU'}): made {machine['made']}, measured {machine['measured']}"
         + _base(machine)
-        for name, machine in machines(standing).items()
+        for name, machine in found.items()
     ]
     if len(told) < 2:
         return ""
-    return f"machines: {'; '.join(told)}. Ratios are of one machine each; milliseconds do not compare"
+    several = sum(machine["measured"] > 0 for machine in found.values()) > 1
+    end = ". Ratios are of one machine each; milliseconds do not compare" if several else ""
+    return f"machines: {'; '.join(told)}{end}"
 
 
 def _machine(name: str, found: list[tuple[Trial, Mapping[str, Any]]]) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def _machine(name: str, found: list[tuple[Trial, Mapping[str, Any]]]) -> dict[st
     bases = [m.baseline for trial, _ in there if (m := trial.measurements.get(LATENCY)) and m.baseline is not None]
     return {
         "cpu": next((str(facts[CPU]) for _, facts in there if CPU in facts), ""),
-        "measured": len(there),
+        "measured": sum(LATENCY in trial.measurements for trial, _ in there),
         "made": sum(facts.get(MADE_ON, facts.get(HOST)) == name for _, facts in found),
         f"baseline_{LATENCY}": median(bases) if bases else None,
     }

@@ -123,7 +123,7 @@ class Ledger:
                     raise
                 if self.search.should_stop():
                     raise Interrupted(f"stopped while {reason}") from error
-                self.wait_a_little(f"{reason} ({one_line(list(chain(error))[-1], 200)})")
+                self.wait_a_little(f"{reason} ({_cause(error)})")
 
     def _trial(self, number: int, ended: Ended, *, again: bool = False, sibling_of: int | None = None) -> Trial:
         """As it will stand in the record; it takes the seconds of the session's clock along."""
@@ -159,3 +159,9 @@ class Ledger:
         with self.search.at_work(), self.session.clock("log"):
             self.search.watch.on_end(trial, self.standing)
         self.patiently(lambda: self.session.save(None))
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost message: what lies around it says less."""
+    told = [one_line(each, 200) for each in chain(error) if str(each).strip("() ")]
+    return told[-1] if told else type(error).__name__

@@ -53,6 +53,7 @@ def run_search(search: Search) -> str:
     try:
         with peers.knowing(trials) if peers else nullcontext():
             run.prepare() if leads else run.wait_for_the_baseline()
+            run.ledger.hear(now=True)  # others may be at work on what this session would not begin
             stopped_by = run.until_spent()
     except Interrupted:
         stopped_by = "interrupt"
@@ -76,6 +77,7 @@ class Run:
     repeats: int = 0
     too_long: int = 0
     """Each in a row, up to now."""
+    _waits_for_others: bool = False
     _saved: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -99,11 +101,19 @@ class Run:
                 break
             if self.search.should_stop() and not self.running.any():
                 break
+            self._tell_of_others(bool(reason) and not self.running.any())
             if not may_begin or self.running.any() or reason:
                 self._turn(more=may_begin and not reason)
         if reason is None or self.search.should_stop():
             raise Interrupted("stopped between two trials")
         return reason
+
+    def _tell_of_others(self, idle: bool) -> None:
+        """Nothing is left to begin here, and others are not done."""
+        waits = idle and self._others_work()
+        if waits != self._waits_for_others:
+            self._waits_for_others = waits
+            self.search.watch.on_wait("for what other processes have begun" if waits else "")
 
     def _measure_for_others(self) -> bool:
         """Begin to measure what a machine has made that does not; False where there is no such artifact."""
@@ -209,27 +219,28 @@ class Run:
             ledger.patiently(lambda: tell_repeat(study, asked, ledger.known[recipe], search.kpis))
             return self._left(asked)
         if self.running.has(recipe):
-            self.repeats += 1
-            ledger.patiently(lambda: leave(study, asked))
-            return self._left(asked)
+            return self._give_way(asked)
         if self._would_be_late(recipe):
             self.too_long += not ledger.patiently(lambda: leave(study, asked))
             return self._left(asked)
         siblings = self._siblings(recipe)
         if peers is not None and not ledger.patiently(lambda: peers.claims(asked, recipe, siblings)):
-            self.repeats += 1
-            ledger.patiently(lambda: leave(study, asked))
-            return self._left(asked)
+            return self._give_way(asked)
         ledger.hear(now=True)
         if recipe in ledger.known:  # another process was about to end it
             ledger.patiently(lambda: tell_repeat(study, asked, ledger.known[recipe], search.kpis))
             return self._left(asked)
         if peers is not None and self._why_stop():  # others have begun the last ones at the same moment
-            ledger.patiently(lambda: leave(study, asked))
-            return self._left(asked)
+            return self._give_way(asked)
         if peers is None:
             ledger.patiently(partial(asked.set_user_attr, RECORD, running(recipe)))
         return self.running.begin(self._job(asked.number, recipe, siblings), asked)
+
+    def _give_way(self, asked: optuna.Trial) -> None:
+        """Somebody has the recipe."""
+        self.repeats += 1
+        self.ledger.patiently(lambda: leave(self.search.study, asked))
+        self._left(asked)
 
     def _left(self, asked: optuna.Trial) -> None:
         """It is not begun here."""
@@ -275,15 +286,8 @@ class Run:
         return min(self._deadlines().values(), default=float("inf"))
 
     def _budget_left(self) -> Left:
-        session = self.session
-        until_s = self._seconds_left()
-        return budget_left(
-            self.search.budget,
-            self.trials,
-            since=session.first_trials,
-            searched_s=session.session_s,
-            until_s=until_s,
-        )
+        since, searched_s, until_s = self.session.first_trials, self.session.session_s, self._seconds_left()
+        return budget_left(self.search.budget, self.trials, since=since, searched_s=searched_s, until_s=until_s)
 
     def _deadlines(self) -> dict[str, float]:
         return seconds_left(self.search.budget, self.session.session_s, self.until, datetime.now())

@@ -37,6 +37,8 @@ class Peers:
 
     study: optuna.Study
     space: Space
+    host: str = "another machine"
+    """What this machine is called."""
     leads: bool = True
     is_led: Callable[[], bool] = lambda: True
     """Whether there is a process that leads; asked where this one does not."""
@@ -91,7 +93,7 @@ class Peers:
         """Write down that recipe and siblings are worked on here; False where another process was faster. Of two that
         claim the same at one moment both may give way, never none.
         """
-        asked.set_user_attr(RECORD, running(recipe, siblings))
+        asked.set_user_attr(RECORD, running(recipe, siblings, host=self.host))
         self._look()
         return not self.has(recipe)
 
@@ -104,7 +106,7 @@ class Peers:
                     state=TrialState.RUNNING,
                     params=answers,
                     distributions=distributions(self.space, recipe) if answers else {},
-                    user_attrs={RECORD: running(recipe, sibling_of=sibling_of)},
+                    user_attrs={RECORD: running(recipe, sibling_of=sibling_of, host=self.host)},
                 )
                 asked = optuna.Trial(self.study, self.study._storage.create_new_trial(self.study._study_id, trial))
                 self.begin(asked)

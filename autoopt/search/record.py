@@ -7,7 +7,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from autoopt.core.recipe import Recipe
-from autoopt.core.trial import COMPLETE, DIED, FAILED, SCREENED, WITH_SEARCH, Evaluation, Trial
+from autoopt.core.trial import COMPLETE, DIED, FAILED, HOST, SCREENED, WITH_SEARCH, Evaluation, Trial
 
 RECORD = "autoopt"
 """The one user attribute of a trial that holds all of it: one write instead of twenty."""
@@ -43,12 +43,15 @@ def to_record(trial: Trial) -> dict[str, Any]:
     }
 
 
-def running(recipe: Recipe, siblings: Sequence[Recipe] = (), sibling_of: int | None = None) -> dict[str, Any]:
+def running(
+    recipe: Recipe, siblings: Sequence[Recipe] = (), sibling_of: int | None = None, host: str = ""
+) -> dict[str, Any]:
     """The record of a trial that has just begun, as it stands where the search is killed meanwhile. `siblings`: what
-    else is about to be made there.
+    else is about to be made there; `host`: where, of a study that several processes search.
     """
-    lost = Evaluation({}, facts={DIED: WITH_SEARCH})
-    reason = "the search died during this trial; its recipe was queued again"
+    lost = Evaluation({}, facts={DIED: WITH_SEARCH, **({HOST: host} if host else {})})
+    who = f"its process on {host}" if host else "the search"
+    reason = f"{who} died during this trial; its recipe was queued again"
     record = to_record(Trial(-1, FAILED, recipe, lost, reason, again=True, sibling_of=sibling_of))
     return record | {"owes": [sibling.to_dict() for sibling in siblings]} if siblings else record
 

@@ -26,7 +26,7 @@ BEAT_S, STALE_S = 10, 60
 """A process that has a trial says so every BEAT_S; where it has not for STALE_S, it is taken for dead."""
 TABLES = 0x6175746F6F7074
 """Of the advisory lock on the tables: 'autoopt'."""
-EXAMPLE = "postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE"
+EXAMPLE = "postgresql+psycopg://USER@HOST:5432/DATABASE"
 
 
 def open_storage(folder: Path, uri: str | None = None) -> RDBStorage:
@@ -71,10 +71,10 @@ def told_as_away(uri: str) -> Iterator[None]:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         cause = getattr(error, "orig", None) or error.__cause__ or error
-        raise ConfigError(
-            f"storage={masked(uri)} cannot be used ({masked(one_line(cause, 160))}): is PostgreSQL up there, and does "
-            f"the database exist? Type storage={EXAMPLE}"
-        ) from error
+        told = masked(one_line(cause, 200)).partition(" [SQL")[0]
+        rights = any(word in told for word in ("password", "permission", "pg_hba", "role"))
+        hint = "give its user the right to it" if rights else "is PostgreSQL up there, and does the database exist"
+        raise ConfigError(f"storage={masked(uri)} cannot be used ({told}): {hint}? Type storage={EXAMPLE}") from error
 
 
 def _sqlite(folder: Path) -> RDBStorage:
