@@ -56,7 +56,7 @@ def run(workers: int, sampler: str, each: int, minutes: float, *, siblings: bool
         "stopped_by": stopped_by,
         **account,
         "trials_an_hour": round(3600 * account["trials"] / found["wall_s"]),
-        "steady_trials_an_hour": round(ends.steady(workers)),
+        "steady_trials_an_hour": ends.steady(min(workers, len(ends.rows) // 4)),
         "ideal_trials_an_hour": round(3600 * workers / account["worker_s_a_trial"]),
         **found,
         "ends": ends.rows,

@@ -90,7 +90,9 @@ def main() -> None:
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     parts, spy = Parts.of_fashion(), Spy()
     wait_until_calm()
-    found = {name: measure(spy, parts, trials, **changes) for name, changes in ROWS.items()}
+    measure(spy, parts, 8)  # what is loaded at first use is no cost of a setting
+    rounds = [{name: measure(spy, parts, trials, **ROWS[name]) for name in order} for order in (ROWS, reversed(ROWS))]
+    found = {name: min((each[name] for each in rounds), key=lambda row: row["ms_a_trial"]) for name in ROWS}
     PATH.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 

@@ -71,10 +71,10 @@ class Ends:
         if trial.sibling_of is None and trial.state != FAILED:
             self.rows.append((round(time.monotonic() - self.began, 2), round(standing.hypervolume, 6)))
 
-    def steady(self, skip: int) -> float:
-        """Trials an hour between the end of the first `skip` and that of the last but `skip`."""
+    def steady(self, skip: int) -> int | None:
+        """Trials an hour between the end of the first `skip` and that of the last but `skip`; None of too few."""
         inner = self.rows[skip:-skip]
-        return 3600 * (len(inner) - 1) / (inner[-1][0] - inner[0][0]) if len(inner) > 2 else float("nan")
+        return round(3600 * (len(inner) - 1) / (inner[-1][0] - inner[0][0])) if len(inner) > 2 else None
 
 
 @contextmanager
