@@ -18,7 +18,6 @@ def costs() -> dict[str, Any]:
     rows = read("settings")
     default = rows["as it comes"]
     lean = rows["sampler=random search.siblings=false"]
-    joint = {row["processes"]: row["trials_an_hour"] for row in read("joint")}
     many = [row for row in read("many") if row["sampler"] == "tpe"]
     return {
         "search_ms": default["ms_a_trial"],
@@ -29,7 +28,6 @@ def costs() -> dict[str, Any]:
         "wal_kb": default["wal_kb_a_trial"],
         "rows": 1 + default["siblings"] / default["trials"],
         "most_trials_an_hour_of_one_search": max(row["trials_an_hour"] for row in many),
-        "most_trials_an_hour_of_processes": max(joint.values()),
     }
 
 
