@@ -48,7 +48,8 @@ def run(workers: int, trials: int) -> dict[str, Any]:
         "workers": workers,
         "seconds": round(told["seconds"], 2),
         "busy_cores_of_others": others.cores(),
-        **{key: told[key] for key in ("trials", "siblings", "complete", "screened", "failed")},
+        "trials": told["trials"] - told["siblings"],
+        **{key: told[key] for key in ("siblings", "complete", "screened", "failed")},
         "trainings": sum("train" in stages_of(trial) for trial in found if trial.sibling_of is None),
         "hypervolume": told.get("hypervolume"),
         "stages": {
