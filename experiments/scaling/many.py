@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from autoopt.search import ray_crew
+import autoopt.search.ray_crew as ray_crew
 from autoopt.search.budget import Budget
 from autoopt.search.engines import Place, Ray
 from autoopt.search.loop import run_search

@@ -43,8 +43,8 @@ def many() -> None:
     speed.plot(workers, [row["ideal_trials_an_hour"] for row in rows], "k--", lw=1, label="ideal")
     speed.plot(workers, [row["trials_an_hour"] for row in rows], marker="o", label="one search, Ray actors")
     if joint:
-        made = [row["trials_an_hour"] for row in joint]
-        speed.plot([row["processes"] for row in joint], made, marker="s", label="as many searching processes")
+        at, speeds = ([row[key] for row in joint] for key in ("processes", "trials_an_hour"))
+        speed.plot(at, speeds, marker="s", label="as many searching processes")
     speed.set(xscale="log", yscale="log", xlabel="workers", ylabel="trials an hour", title="trials of 4 s on 2 cores")
     speed.set_xticks(workers, [str(n) for n in workers])
     bottom = [0.0] * len(rows)
@@ -53,7 +53,7 @@ def many() -> None:
         costs.bar([str(n) for n in workers], heights, bottom=bottom, label=part)
         bottom = [a + b for a, b in zip(bottom, heights, strict=True)]
     costs.set(xlabel="workers", ylabel="ms a trial, its siblings included", title="time of the one search")
-    for row in rows:
+    for row in filter(lambda row: row["ends"], rows):
         seconds, volumes = zip(*row["ends"], strict=True)
         by_trials.plot(range(1, len(volumes) + 1), volumes, label=str(row["workers"]))
         by_time.plot(seconds, volumes, label=str(row["workers"]))

@@ -79,7 +79,7 @@ def many() -> None:
                 round(1e3 * row["driver_cpu_s"] / n),
                 row["duplicates"],
                 row["lost"],
-                f"{1e3 * row['ends'][-1][1]:.2f}",
+                f"{1e3 * row['ends'][-1][1]:.2f}" if row["ends"] else "",
             )
         )
     table(head, rows)
