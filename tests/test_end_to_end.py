@@ -147,6 +147,7 @@ def test_another_kpi_set_is_refused_and_named(searched: tuple[Path, dict[str, An
     )
 
 
+@pytest.mark.slow
 def test_the_same_command_again_goes_on(searched: tuple[Path, dict[str, Any], str, str]) -> None:
     cwd, before, _, _ = searched
     after, _, _ = run(cwd, "search", *COMMON, "budget.trials=2", "tracking=none", "limits.disk_gb=0")

@@ -83,8 +83,8 @@ def load_study(folder: Path, name: str, storage: str | None = None) -> optuna.St
 def _from_file(folder: Path, name: str) -> optuna.Study:
     if not (folder / DATABASE).is_file():
         others = sorted(path.parent.name for path in folder.parent.glob(f"*/{DATABASE}"))
-        known = suggestion(name, others) if others else "Known: none yet: autoopt search begins one"
-        raise ConfigError(f"no study {name!r} in {folder.parent}. {known}; of one in PostgreSQL type storage=…")
+        known = suggestion(name, others) if others else "Known: none yet: autoopt search begins one (or type storage=…)"
+        raise ConfigError(f"no study {name!r} in {folder.parent}. {known}")
     with told_as_damaged(folder, "the same search again puts its copy in its place"):
         storage = open_storage(folder)
         inside = name_inside(storage, name)

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 TESTS = 10
 
 
+@pytest.mark.slow
 def test_signals_end_a_search_in_order() -> None:
     words = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", str(HERE / "signals.py")]
     done = subprocess.run([sys.executable, "-m", "pytest", *words], capture_output=True, text=True, cwd=HERE.parents[1])

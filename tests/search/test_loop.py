@@ -507,6 +507,7 @@ def test_seconds_by_stage_cover_the_search(tmp_path: Path) -> None:
     assert {"train", "log", "sampler"} <= set().union(*parts)
 
 
+@pytest.mark.slow
 def test_the_sampler_keeps_away_from_what_fails(tmp_path: Path) -> None:
     """Failed recipes are bad to it, not unknown: else half of its proposals would go on failing."""
 

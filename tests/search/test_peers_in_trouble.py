@@ -87,6 +87,7 @@ def lose_one_answer(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> 
     monkeypatch.setattr(module, name, call)
 
 
+@pytest.mark.slow
 def test_a_sibling_without_a_heartbeat_is_not_waited_for(study: optuna.Study) -> None:
     run_search(searching(study, 2))
     left = create_trial(state=TrialState.RUNNING, user_attrs={RECORD: running(FP16, sibling_of=1)})
@@ -181,6 +182,7 @@ def test_what_others_searched_after_a_kill_counts(study: optuna.Study) -> None:
     assert Session.begin(study, trials).session_s >= 8 * 3600
 
 
+@pytest.mark.slow
 def test_who_was_stopped_by_hand_does_not_close_its_own_trials(study: optuna.Study) -> None:
     run_search(searching(study, 2))
     peers = Peers(study, SPACE)
@@ -193,6 +195,7 @@ def test_who_was_stopped_by_hand_does_not_close_its_own_trials(study: optuna.Stu
     assert study._storage.get_trial(asked._trial_id).state == TrialState.RUNNING
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_baseline_that_never_comes_ends(study: optuna.Study) -> None:
     peers = Peers(study, SPACE, leads=False, is_led=lambda: False)
     with pytest.raises(loop.AutooptError, match="the search ended before it had measured the baseline"):

@@ -206,6 +206,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_sigterm_to_one_worker_alone_ends_that_worker(tmp_path: Path) -> None:
     study = begin(tmp_path)
     with crew(tmp_path, partial(start, 4.0), count=1) as workers:
@@ -253,6 +254,7 @@ def test_a_baseline_that_kills_its_worker_ends_the_search(tmp_path: Path) -> Non
     assert read_trials(study) == []
 
 
+@pytest.mark.slow
 def test_a_word_about_a_job_that_is_over_harms_no_other(tmp_path: Path) -> None:
     """The search may be busy recording while the limit passes, and the worker idle by then."""
     study = begin(tmp_path)

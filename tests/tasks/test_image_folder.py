@@ -132,6 +132,7 @@ def test_a_validation_folder_serves_where_it_is(colours: Path) -> None:
     assert (len(task.train), len(task.validation), len(task.test)) == (40, 20, 2)
 
 
+@pytest.mark.slow
 def test_the_teacher_learns_a_real_small_set(tmp_path: Path) -> None:
     images, labels = load_digits(return_X_y=True)
     images = (images.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)

@@ -62,6 +62,7 @@ def test_weights_that_do_not_fit_are_refused(digits: Task, tmp_path: Path, conte
         load_teacher(digits, TeacherOptions(checkpoint=path), Cache(tmp_path), 0, Hooks())
 
 
+@pytest.mark.slow
 def test_damage_of_a_cached_teacher_is_noticed_and_repaired(
     digits: Task, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
