@@ -216,8 +216,7 @@ class Run:
             recipe = ledger.patiently(lambda: drawn(asked, search.space), "sampler")  # what is drawn is not drawn twice
         if recipe in ledger.known:
             self.repeats += 1
-            ledger.patiently(lambda: tell_repeat(study, asked, ledger.known[recipe], search.kpis))
-            return self._left(asked)
+            return self._answer(asked, recipe)
         if self.running.has(recipe):
             return self._give_way(asked)
         if self._would_be_late(recipe):
@@ -226,15 +225,20 @@ class Run:
         siblings = self._siblings(recipe)
         if peers is not None and not ledger.patiently(lambda: peers.claims(asked, recipe, siblings)):
             return self._give_way(asked)
-        ledger.hear(now=True)
+        ledger.hear()  # what the claim has found
         if recipe in ledger.known:  # another process was about to end it
-            ledger.patiently(lambda: tell_repeat(study, asked, ledger.known[recipe], search.kpis))
-            return self._left(asked)
+            return self._answer(asked, recipe)
         if peers is not None and self._why_stop():  # others have begun the last ones at the same moment
             return self._give_way(asked)
         if peers is None:
             ledger.patiently(partial(asked.set_user_attr, RECORD, running(recipe)))
         return self.running.begin(self._job(asked.number, recipe, siblings), asked)
+
+    def _answer(self, asked: optuna.Trial, recipe: Recipe) -> None:
+        """From the record."""
+        known = self.ledger.known[recipe]
+        self.ledger.patiently(lambda: tell_repeat(self.search.study, asked, known, self.search.kpis))
+        self._left(asked)
 
     def _give_way(self, asked: optuna.Trial) -> None:
         """Somebody has the recipe."""

@@ -113,7 +113,7 @@ class Peers:
                 self._reserved[recipe] = asked
 
     def reserved(self, recipe: Recipe, sibling_of: int | None) -> optuna.Trial:
-        """The number of a sibling, or of the baseline, and no longer reserved."""
+        """The number that a recipe has, or gets now; see `used`."""
         self.reserve([recipe], -1 if sibling_of is None else sibling_of)
         return self._reserved[recipe]
 
@@ -178,9 +178,14 @@ class Peers:
         return not self.leads and time.monotonic() - self._led_at > storage.STALE_S
 
     def news(self, *, now: bool = False) -> list[Trial]:
-        """Trials that others have ended since the last look, which is LOOK_S ago at the least, or taken `now`."""
-        if not now and time.monotonic() - self._looked_at < LOOK_S:
-            return []
+        """Trials that others have ended, and were not told yet. It looks `now`, or where the last look is LOOK_S ago."""
+        if now or time.monotonic() - self._looked_at >= LOOK_S:
+            self._look_after_them()
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def _look_after_them(self) -> None:
+        """And close what dead processes have left."""
         try:
             self._look()
         except Exception:
@@ -195,8 +200,6 @@ class Peers:
             if self.leads and time.monotonic() - self._queued_at > storage.STALE_S:
                 self._queued_at = time.monotonic()
                 queue_left(self.study, lost_only=True)  # of a process that died before it had queued them
-        fresh, self._fresh = self._fresh, []
-        return fresh
 
     def _look(self) -> None:
         self._looked_at = time.monotonic()
