@@ -10,12 +10,11 @@ from typing import Any
 
 from autoopt.artifacts.outbox import Outbox
 from autoopt.artifacts.trouble import StoreError
-from autoopt.commands.bench import check, load_task, make_bench
+from autoopt.commands.bench import bench_as_begun, load_task
 from autoopt.commands.logs import quiet
 from autoopt.commands.unlike import check_machine
 from autoopt.config import parse_settings
 from autoopt.core.errors import ConfigError, Killed
-from autoopt.core.quiet import QuietMachine
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import CPU, HOST, Draft, Trial
 from autoopt.elsewhere import measure_built
@@ -23,7 +22,6 @@ from autoopt.pipeline import Bench, artifact_path, make_up_siblings, run_trial, 
 from autoopt.search.jobs import Acts
 from autoopt.search.screening import Gate
 from autoopt.training.loop import Hooks
-from autoopt.training.teacher import load_teacher, module_fingerprint
 
 MODEL_SHA256 = "model_sha256"
 FLOAT_SHA256 = "float_sha256"
@@ -78,17 +76,15 @@ def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any])
     quiet()
     settings = replace(parse_settings(raw), threads=threads)
     task = load_task(settings)
-    check(settings, task)
-    machine = QuietMachine()
-    with machine.working():
-        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks(), settings.device)
-        weights = module_fingerprint(teacher)
+
+    def accept(weights: str) -> None:
         if (weights, task.fingerprint) != (begun["teacher"]["weights"], begun["task"]["data"]):
             raise ConfigError(
                 f"task {task.name} makes another teacher or other data in each process: fix its seed, or type workers=0"
             )
-        bench = make_bench(settings, task, teacher, weights, machine)
-        check_machine(settings, begun["machine"], bench)
+
+    bench = bench_as_begun(settings, task, accept)
+    check_machine(settings, begun["machine"], bench)
     return make_acts(bench, settings.folder / "work", settings.host, measures=settings.measures)
 
 

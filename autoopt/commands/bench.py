@@ -1,6 +1,7 @@
 """Preparing what all trials of a study share: the task, the teacher, its logits, the baseline."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from inspect import signature
@@ -33,7 +34,7 @@ from autoopt.tasks.goal import CLASSIFICATION
 from autoopt.training.lessons import Library
 from autoopt.training.loop import Hooks
 from autoopt.training.place import place_of
-from autoopt.training.teacher import check_options, load_teacher, needs_training
+from autoopt.training.teacher import check_options, load_teacher, module_fingerprint, needs_training
 
 
 def load_task(settings: Settings) -> Task:
@@ -117,6 +118,19 @@ def _refuse_training(settings: Settings, task: str) -> None:
         raise ConfigError(f"teacher.epochs={settings.teacher.epochs}: task {task}'s model has no weights: leave it out")
     if set(values(settings.space.knobs["student"])) == {TEACHER} and trains(settings.space):
         raise ConfigError(f"task {task}'s model has no weights that could be trained: type space.pruning=none")
+
+
+def bench_as_begun(settings: Settings, task: Task, accept: Callable[[str], None]) -> Bench:
+    """Of a study that another process has begun, in this one: `accept` is shown the fingerprint of the teacher's
+    weights, and raises ConfigError where they are not the study's.
+    """
+    check(settings, task)
+    quiet = QuietMachine()
+    with quiet.working():
+        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks(), settings.device)
+        weights = module_fingerprint(teacher)
+        accept(weights)
+        return make_bench(settings, task, teacher, weights, quiet)
 
 
 def make_bench(

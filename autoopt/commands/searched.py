@@ -4,21 +4,18 @@ from dataclasses import replace
 
 from optuna import Study
 
-from autoopt.commands.bench import check, load_task, make_bench
+from autoopt.commands.bench import bench_as_begun, load_task
 from autoopt.commands.conclude import read_outcome
 from autoopt.commands.saved import tracking_address
 from autoopt.compose import compose_config
 from autoopt.config import Settings, parse_settings
 from autoopt.core.errors import ConfigError
-from autoopt.core.quiet import QuietMachine
 from autoopt.core.trial import Trial
 from autoopt.pipeline import Bench
 from autoopt.report.outcome import Outcome
 from autoopt.search.study import CONFIGURATION, FINGERPRINT
 from autoopt.tasks import Task
-from autoopt.training.loop import Hooks
 from autoopt.training.place import AUTO, CPU
-from autoopt.training.teacher import load_teacher, module_fingerprint
 
 
 def as_searched(settings: Settings, study: Study) -> Settings:
@@ -59,17 +56,16 @@ def task_of(searched: Settings, study: Study) -> Task:
 def bench_of(searched: Settings, study: Study, task: Task) -> Bench:
     """Raises ConfigError where the teacher is another one by now."""
     searched = replace(searched, threads=searched.worker_threads)  # as those that trained its trials
-    check(searched, task)
-    quiet = QuietMachine()
-    with quiet.working():
-        teacher = load_teacher(task, searched.teacher, searched.cache, searched.seed, Hooks(), searched.device)
-        weights, begun = module_fingerprint(teacher), study.user_attrs[FINGERPRINT]["teacher"]["weights"]
+    begun = study.user_attrs[FINGERPRINT]["teacher"]["weights"]
+
+    def accept(weights: str) -> None:
         if weights != begun:
             raise ConfigError(
                 f"study {searched.study!r} was searched with another teacher ({begun}) than there is now ({weights}): "
                 f"put its weights back, or those of {searched.cache.root}"
             )
-        return make_bench(searched, task, teacher, weights, quiet)
+
+    return bench_as_begun(searched, task, accept)
 
 
 def ended_trial(outcome: Outcome, number: int) -> Trial:

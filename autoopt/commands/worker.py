@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna import Study
 
-from autoopt.commands.bench import check, load_task, make_bench, narrow
+from autoopt.commands.bench import bench_as_begun, load_task, narrow
 from autoopt.commands.logs import log_to
 from autoopt.commands.saved import tracking_address
 from autoopt.commands.searching import begin_work, hired, search_on
@@ -24,7 +24,6 @@ from autoopt.config import Settings, parse_settings
 from autoopt.config_sections import WORKERS
 from autoopt.core.errors import ConfigError, Interrupted, one_line
 from autoopt.core.passwords import masked
-from autoopt.core.quiet import QuietMachine
 from autoopt.core.trial import HOST, MADE_ON
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
@@ -37,8 +36,6 @@ from autoopt.search.session import last_ended
 from autoopt.search.storage import has_begun
 from autoopt.search.study import CONFIGURATION, FINGERPRINT, READY, check_same, load_study
 from autoopt.tasks import Task
-from autoopt.training.loop import Hooks
-from autoopt.training.teacher import load_teacher, module_fingerprint
 
 LONGEST_S, ENDED_S = 600.0, 60.0  # that it waits for a search to begin: the first of a study, and the next one
 LOOK_S = 1.0
@@ -172,15 +169,12 @@ def _prepare(settings: Settings, study: Study) -> tuple[Task, Bench]:
     from autoopt.commands.search import fingerprint
 
     task = load_task(settings)
-    check(settings, task)
-    quiet = QuietMachine()
-    with quiet.working():
-        teacher = load_teacher(task, settings.teacher, settings.cache, settings.seed, Hooks(), settings.device)
-        weights = module_fingerprint(teacher)
-        check_same(settings.study, study.user_attrs[FINGERPRINT], fingerprint(settings, task, weights))
-        bench = make_bench(settings, task, teacher, weights, quiet)
-        check_machine(settings, study.user_attrs[MACHINE], bench)
-        return task, bench
+    begun = study.user_attrs[FINGERPRINT]
+    bench = bench_as_begun(
+        settings, task, lambda weights: check_same(settings.study, begun, fingerprint(settings, task, weights))
+    )
+    check_machine(settings, study.user_attrs[MACHINE], bench)
+    return task, bench
 
 
 def _seed(settings: Settings) -> int:

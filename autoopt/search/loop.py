@@ -183,7 +183,8 @@ class Run:
         """Why nothing more is proposed: what runs may change that by its end."""
         if self.search.should_stop():
             return "interrupt"
-        left, going, ledger = self._deadlines(), self.running.count() + self._others(), self.ledger
+        left, ledger, peers = self._deadlines(), self.ledger, self.search.peers
+        going = self.running.count() + (peers.count() if peers is not None else 0)
         since = self.session.first_trials
         reason = spent(self.search.budget, ledger.standing, since=since, left=left, running=going)
         if reason:
@@ -236,8 +237,8 @@ class Run:
 
     def _answer(self, asked: optuna.Trial, recipe: Recipe) -> None:
         """From the record."""
-        known = self.ledger.known[recipe]
-        self.ledger.patiently(lambda: tell_repeat(self.search.study, asked, known, self.search.kpis))
+        study, known, kpis = self.search.study, self.ledger.known[recipe], self.search.kpis
+        self.ledger.patiently(lambda: tell_repeat(study, asked, known, kpis))
         self._left(asked)
 
     def _give_way(self, asked: optuna.Trial) -> None:
@@ -251,14 +252,9 @@ class Run:
         if self.search.peers is not None:
             self.search.peers.ended(asked.number)
 
-    def _others(self) -> int:
-        """Trials that run in other processes."""
-        return self.search.peers.count() if self.search.peers is not None else 0
-
     def _others_work(self) -> bool:
         """Also on siblings, or on what this process waits for before its first trial."""
-        peers = self.search.peers
-        return peers is not None and (peers.any() or not (peers.leads or self.trials))
+        return (peers := self.search.peers) is not None and (peers.any() or not (peers.leads or self.trials))
 
     def _job(self, number: int, recipe: Recipe, owed: tuple[Recipe, ...], parent: Trial | None = None) -> Job:
         return Job(number, recipe, owed, self.search.rules, self.search.kpis, parent)

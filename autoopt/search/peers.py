@@ -178,7 +178,7 @@ class Peers:
         return not self.leads and time.monotonic() - self._led_at > storage.STALE_S
 
     def news(self, *, now: bool = False) -> list[Trial]:
-        """Trials that others have ended, and were not told yet. It looks `now`, or where the last look is LOOK_S ago."""
+        """Trials that others have ended, and were not told yet. It looks `now`, or LOOK_S after the last look."""
         if now or time.monotonic() - self._looked_at >= LOOK_S:
             self._look_after_them()
         fresh, self._fresh = self._fresh, []
