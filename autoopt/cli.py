@@ -121,11 +121,15 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:
-        if not is_full(error):
+        from autoopt.search.patience import passing  # brings sqlalchemy
+
+        reason, first = passing(error), "make room, " if is_full(error) else ""
+        if reason is None:
             raise
-        print(
-            f"autoopt: the disk is full ({one_line(error, 200)}): make room, the same command goes on", file=sys.stderr
-        )
+        if debug:
+            _print_trace(type(error), error, error.__traceback__)
+        told = masked(one_line(error, 200))
+        print(f"autoopt: {reason} ({told}): {first}the same command goes on", file=sys.stderr)
         return 1
 
 

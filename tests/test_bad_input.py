@@ -364,7 +364,7 @@ ROWS: dict[str, tuple[Words | Make, str]] = {
     # sampler, budget, search
     "sampler's key": (["sampler=random", "+sampler.startup_trials=3"], "sampler random has no option 'startup_trials'"),
     "startup trials": (["sampler.startup_trials=few"], "sampler.startup_trials='few': a whole number from 0"),
-    "too few to learn from": (["sampler.most_trials=10"], "sampler.most_trials=10: a whole number from 50"),
+    "too few to learn from": (["sampler.most_trials=100"], "sampler.most_trials=100: a whole number from 250"),
     "trials in letters": (["budget.trials=1e3"], "budget.trials=1000.0: a whole number from 1"),
     "trials are huge": (["budget.trials=99999999999999"], "a whole number from 1 to 2147483648 is allowed"),
     "hours with a unit": (["budget.hours=8h"], "budget.hours='8h': a finite number > 0 is allowed"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy.exc import OperationalError
 
 from autoopt.cli import HELP, VERBS, main
 
@@ -110,6 +111,20 @@ def test_a_bug_ends_with_its_trace_without_passwords() -> None:
     done = subprocess.run([sys.executable, "-c", f"{code}cli.main = main; cli.entry()"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.endswith("OSError: http://me:***@host\n")
+
+
+def test_a_database_that_is_away_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*words: object, **options: object) -> int:
+        raise OperationalError("SELECT 1", {}, Exception("server closed the connection of http://me:hunter2@host"))
+
+    monkeypatch.setattr("autoopt.cli._run", away)
+    assert main(["search", "study=s"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("autoopt: the study's database does not answer (")
+    assert line.endswith(": the same command goes on")
+    assert "hunter2" not in line
 
 
 def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,3 +30,7 @@ class Outbox:
                 break
             del self._waiting[digest]
         return found
+
+    def waits_for(self, folder: Path) -> bool:
+        """Whether a file of that folder has yet to be sent."""
+        return any(folder in path.parents for path in self._waiting.values())

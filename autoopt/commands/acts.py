@@ -43,6 +43,7 @@ def make_acts(bench: Bench, work: Path, host: str, *, measures: bool = True) -> 
         partial(_evaluate, bench, outbox, work),
         partial(_make_up, bench, outbox, work),
         partial(_measure, bench, work),
+        partial(_tidy, outbox, work),
         where,
     )
 
@@ -91,6 +92,12 @@ def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any])
 def work_folder(work: Path, number: int) -> Path:
     """Where a trial, and its siblings after it, leave their models."""
     return work / f"{number:04d}"
+
+
+def _tidy(outbox: Outbox | None, work: Path, number: int) -> None:
+    folder = work_folder(work, number)
+    if outbox is None or not outbox.waits_for(folder):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _evaluate(bench: Bench, outbox: Outbox | None, work: Path, draft: Draft, gate: Gate) -> Iterator[Draft]:

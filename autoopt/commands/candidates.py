@@ -1,6 +1,7 @@
 """What promote may register: the study's champion, one of its trials, and its baseline."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +13,7 @@ from optuna import Study
 from autoopt.champion.card import make_card
 from autoopt.champion.exam import taken_exams
 from autoopt.champion.package import crown, examine, shipped_card, write_champion
+from autoopt.commands.keeper import Keeper, worth_keeping
 from autoopt.commands.searched import bench_of, ended_trial, outcome_of
 from autoopt.config import Settings
 from autoopt.core import artifact
@@ -25,6 +27,8 @@ from autoopt.measurements import FACTS
 from autoopt.report.words import verdict
 from autoopt.search.study import IDENTITY
 from autoopt.tasks import Task
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,23 @@ def candidate(searched: Settings, study: Study, task: Task, force: str | None) -
     Raises ConfigError.
     """
     return _champion(searched, study, task) if searched.trial is None else _trial(searched, study, task, force)
+
+
+def fetch(searched: Settings, study: Study, task: Task) -> None:
+    """The baseline and the artifacts of the front and of the trial that is asked for, where another machine has made
+    them and this one lacks them: out of artifacts.uri.
+    """
+    if searched.store is None:
+        return
+    standing = outcome_of(searched, study).standing
+    wanted = worth_keeping(standing) | {searched.trial}
+    trials = [trial for trial in standing.trials if trial.number in wanted and trial.state == COMPLETE and trial.number]
+    lacking = [t for t in trials if not artifact.is_whole(artifact.trial_folder(searched.folder, t.number))]
+    if lacking or not artifact.is_whole(searched.folder / "baseline"):
+        keeper = Keeper(bench_of(searched, study, task), searched)
+        for trial in lacking:
+            if why := keeper.missing(trial):
+                log.warning("the artifact of trial %d %s", trial.number, why)
 
 
 def _champion(searched: Settings, study: Study, task: Task) -> Candidate:

@@ -56,7 +56,7 @@ class Keeper:
     def damaged(self, standing: Standing) -> list[Recipe]:
         """Recipes of the front whose artifacts are damaged or gone: they are to be made again, see `keep`."""
         for trial in standing.front:
-            if why := self._missing(trial):
+            if why := self.missing(trial):
                 log.warning("the artifact of trial %d %s: its recipe is queued again", trial.number, why)
                 self._lost.setdefault(trial.recipe, []).append(trial.number)
         return list(self._lost)
@@ -66,13 +66,13 @@ class Keeper:
         that cannot be had.
         """
         wanted = worth_keeping(standing)
-        found = ((trial.number, self._missing(trial)) for trial in standing.trials if trial.number in wanted)
+        found = ((trial.number, self.missing(trial)) for trial in standing.trials if trial.number in wanted)
         told = [f"the artifact of trial {number} {why}" for number, why in found if why]
         for sentence in told:
             log.warning("%s", sentence)
         return told
 
-    def _missing(self, trial: Trial) -> str:
+    def missing(self, trial: Trial) -> str:
         """Why the artifact of a trial is not to be had, '' where it is in its folder: maybe after it was taken from the
         champion, which is a copy of one of them, or made anew of the record and the model in the store.
         """

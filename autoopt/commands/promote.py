@@ -10,7 +10,7 @@ from optuna import Study
 from autoopt.champion.exam import taken_exams
 from autoopt.champion.model_card import headline
 from autoopt.commands.aliases import move, of_registry
-from autoopt.commands.candidates import Candidate, baseline, candidate
+from autoopt.commands.candidates import Candidate, baseline, candidate, fetch
 from autoopt.commands.conclude import write_report
 from autoopt.commands.searched import as_searched, outcome_of, task_of
 from autoopt.commands.versions import Shipment, check_same_use, recorded, registered
@@ -32,6 +32,7 @@ def promote(settings: Settings, *, force: str | None = None) -> int:
     with lock_study(settings.folder, settings.study, settings.storage):
         searched = as_searched(settings, study)
         task = task_of(searched, study)
+        fetch(searched, study, task)
         with exams_told(searched, study):
             chosen = candidate(searched, study, task, force)
         backup = baseline(searched, study, task)

@@ -13,9 +13,9 @@ READERS: Mapping[str, tuple[str, ...]] = {
     "report": ("study", "outputs", "storage", "task", "seed"),
     "compare": ("study", "outputs", "storage"),
     "sync": ("study", "outputs", "storage", "task", "seed", "tracking"),
-    "promote": ("study", "trial", "outputs", "storage", "task", "seed", "registry", "tracking"),
+    "promote": ("study", "trial", "outputs", "storage", "artifacts", "task", "seed", "registry", "tracking"),
     "rollback": ("task", "outputs", "registry", "tracking"),
-    "reproduce": ("study", "trial", "outputs", "storage", "task", "seed"),
+    "reproduce": ("study", "trial", "outputs", "storage", "artifacts", "task", "seed"),
 }
 """Keys by verb; 'tracking' stands for all of its own. Task and seed give a study its name where none is typed."""
 

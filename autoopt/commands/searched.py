@@ -19,8 +19,8 @@ from autoopt.training.place import AUTO, CPU
 
 
 def as_searched(settings: Settings, study: Study) -> Settings:
-    """Those of the study's last session, apart from what is typed now: where it is, the trial, the registered model,
-    the address. A task that was given from Python may be typed too.
+    """Those of the study's last session, apart from what is typed now: where it is, its place for artifacts, the trial,
+    the registered model, the address. A task that was given from Python may be typed too.
     """
     saved = dict(study.user_attrs[CONFIGURATION])
     if saved["task"].get("factory", "") is None:
@@ -29,6 +29,8 @@ def as_searched(settings: Settings, study: Study) -> Settings:
     saved["registry"] = {"model": named}
     saved |= {"study": settings.study, "outputs": str(settings.outputs), "trial": settings.trial}
     saved |= {"storage": settings.storage, "host": settings.raw["host"]}
+    if settings.store is not None:
+        saved["artifacts"] = settings.raw["artifacts"]
     # Training is at home on any machine; speed is compared on the provider that the study was measured on.
     device = settings.raw.get("device", AUTO)
     saved["device"] = saved.get("device", CPU) if device == AUTO else device

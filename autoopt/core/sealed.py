@@ -79,7 +79,7 @@ def is_whole(place: Path) -> bool:
         wrong = [name for name in sorted(names | sums.keys()) if name not in names or _sum(place / name) != sums[name]]
     except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
         wrong = [SUMS]
-    if wrong:
+    if wrong and os.path.lexists(place):  # else another process has just taken it away
         log.warning("%s is damaged: it is made again", place / wrong[0])
     return not wrong
 

@@ -46,6 +46,8 @@ class Acts:
     make_up: MakeUp = lambda trial, recipes: ()
     measure: Measure = lambda draft, gate: None
     """Measures the artifact that another machine has made of the draft's recipe."""
+    tidy: Callable[[int], None] = lambda number: None
+    """Removes what the job of that number has left on this machine, once the search has all that it needs of it."""
     where: Mapping[str, str] = field(default_factory=dict)
     """The machine, among the facts of all that is done there: HOST and CPU."""
 

@@ -135,9 +135,13 @@ class Actor:
             logging.getLogger().addHandler(handler)  # the second: what is not heard any more where the actor dies
         self._send(Ready())
         trials: list[Trial] = []
+        last: int | None = None
         while True:
             job, fresh = self._orders.get()
             assert isinstance(job, Job)
+            if last is not None:  # the search gives the next job when it has heard all of the last one
+                acts.tidy(last)
+            last = job.number
             trials += fresh
             with suppress(OSError):
                 os.ftruncate(1, 0)  # what it prints matters where it dies, and then the last lines do

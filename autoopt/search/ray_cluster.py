@@ -1,8 +1,12 @@
 """A Ray cluster: joined or started, what it has room for, where an actor goes, and why one is gone."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from autoopt.core.errors import ConfigError, one_line
@@ -10,6 +14,19 @@ from autoopt.search.engines import Ray
 
 LEAST = 1e-4  # that Ray can take of a resource
 STORE_BYTES = 80_000_000  # of a Ray of our own: jobs and events are small, and /dev/shm may be
+
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+DEMANDED = 3
+ASK = f"""
+import sys
+from ray._raylet import GcsClient
+from ray.exceptions import AuthenticationError
+try:
+    GcsClient(address=sys.argv[1])
+except AuthenticationError:
+    sys.exit({DEMANDED})
+"""
+ASK_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,24 @@ class Found:
     nodes: tuple[Node, ...]
     fits: int
     """Workers, of those that were asked for."""
+
+
+def has_token() -> bool:
+    """Whether Ray would find a token, and nobody has said whether it is shown."""
+    found = any(name in os.environ for name in TOKENS) or (Path.home() / ".ray" / "auth_token").is_file()
+    return found and "RAY_AUTH_MODE" not in os.environ
+
+
+def demands_token(address: str) -> bool:
+    """Whether the cluster answers nobody without one. A driver that shows one demands it, too, and so cannot work with
+    a cluster that has none; and no process can change its mind. Hence this is asked by another one.
+    """
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    try:
+        asked = subprocess.run([sys.executable, "-c", ASK, address], env=environment, timeout=ASK_S)
+    except subprocess.TimeoutExpired:
+        return False  # it does not answer at all: joining it will say so
+    return asked.returncode == DEMANDED
 
 
 def join(ray: Any, engine: Ray, count: int, here: bool) -> Found:

@@ -3,24 +3,24 @@
 import logging
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from autoopt.core.errors import STOP, AutooptError, Bug, ConfigError
+from autoopt.core.errors import STOP, AutooptError, ConfigError
 from autoopt.core.trial import Trial
 from autoopt.search.crew import Start
 from autoopt.search.engines import Place, Ray
-from autoopt.search.jobs import Died, Event, Free, Job
+from autoopt.search.jobs import Died, Event, Job
+from autoopt.search.member import LAST_LINES, Member, give_up
 from autoopt.search.ray_actor import Setting, Used, packed, unpacked
 from autoopt.search.ray_cluster import Found, said
 from autoopt.search.ray_driver import Gone, Hello, News, Refused, drive
-from autoopt.search.worker import Broken, Ready
-from autoopt.search.workers import LAST_LINES, SPAWN, STILLBORN
+from autoopt.search.worker import Ready
+from autoopt.search.workers import SPAWN
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +30,12 @@ FATAL = "Fatal Python error: "
 
 
 @dataclass
-class Worker:
+class Worker(Member):
     where: str = ""
     node: str = ""
     pid: int = 0
-    ready: bool = False
-    job: Job | None = None
-    cut: Callable[[], str] = lambda: ""
-    told: str = ""
-    """The last cut that it was told."""
-    knows: int = 0
-    """So many of the study's trials were sent to it."""
     used_gb: float = 0.0
     killed: bool = False
-    logged: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
 
 class Actors:
@@ -99,22 +91,16 @@ class Actors:
             self.turn(lambda event: None, wait_s=1.0)
 
     def idle(self) -> bool:
-        return any(worker.ready and worker.job is None for worker in self._workers)
+        return any(worker.idle for worker in self._workers)
 
     def begin(self, job: Job, trials: Sequence[Trial], cut: Callable[[], str]) -> None:
-        place, worker = next(
-            (place, worker) for place, worker in enumerate(self._workers) if worker.ready and worker.job is None
-        )
-        worker.job, worker.cut, worker.told = job, cut, ""
-        worker.logged.clear()
-        self._order(place, "job", (job, list(trials[worker.knows :])))
-        worker.knows = len(trials)
+        place, worker = next((place, worker) for place, worker in enumerate(self._workers) if worker.idle)
+        self._order(place, "job", worker.give(job, trials, cut))
 
     def turn(self, handle: Callable[[Event], None], wait_s: float) -> None:
         for place, worker in enumerate(self._workers):
-            if worker.job and (word := worker.cut()) != worker.told:
-                worker.told = word
-                self._order(place, "word", (worker.job.number, word))
+            if word := worker.word():
+                self._order(place, "word", word)
         if not wait([self._line, self._driver.sentinel], wait_s):
             return
         while (message := self._receive(handle)) is not None:
@@ -200,8 +186,7 @@ class Actors:
         fatal = [line.removeprefix(FATAL) for line in printed if line.startswith(FATAL)]
         how = f"{gone.how} ({fatal[-1]})" if fatal else gone.how
         log.warning("worker %d, %s, died (%s): %s", gone.place, worker.where, how, gone.text)
-        if self._stillborn >= STILLBORN:
-            raise AutooptError(f"workers die before they can begin, the last one: {how}: {words or 'no word'}")
+        give_up(self._stillborn, how, words)
         self._workers[gone.place] = Worker()
         self._send("anew", gone.place)
         if self._start is not None:
@@ -210,20 +195,12 @@ class Actors:
             handle(Died(worker.job.number, how, words))
 
     def _heard(self, worker: Worker, message: Any, handle: Callable[[Event], None]) -> None:
-        if isinstance(message, logging.LogRecord):
-            worker.logged.append(f"{message.levelname} {message.getMessage()}")
-            logging.getLogger(message.name).handle(message)
-        elif isinstance(message, Used):
+        if isinstance(message, Ready):
+            self._stillborn = 0
+        if isinstance(message, Used):
             worker.used_gb = message.gb
-        elif isinstance(message, Ready):
-            worker.ready, self._stillborn = True, 0
-        elif isinstance(message, Broken):
-            kind = Bug if message.bug else AutooptError
-            raise kind(message.trace if message.bug else message.reason)
         else:
-            if isinstance(message, Free):
-                worker.job = None
-            handle(message)
+            worker.hear(message, handle)
 
     def _file(self, place: int) -> Path:
         return self._folder / f"worker-{place}.txt"

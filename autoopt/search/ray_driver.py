@@ -80,6 +80,8 @@ class Hand:
 def drive(line: Connection, words: Path, engine: Ray, count: int, setting: Setting, here: bool) -> None:
     """The driver's life. `here`: workers of other machines could not bring their models."""
     _prepare(words)
+    if engine.address not in (None, "auto") and cluster.has_token() and cluster.demands_token(str(engine.address)):
+        os.environ["RAY_AUTH_MODE"] = "token"  # Ray shows it by itself only to clusters that it has found by itself
     import ray
 
     try:
@@ -187,16 +189,10 @@ class _Driver:
                 hand.taken += 1
 
 
-TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-
-
 def _prepare(words: Path) -> None:
     os.setsid()  # what a terminal tells all of its processes is for the search, not for Ray's
     _heed_nobody()
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
-    if any(name in os.environ for name in TOKENS) or (Path.home() / ".ray" / "auth_token").is_file():
-        # `ray start` asks for the token where there is one; ray.init with an address shows it only when told to.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     speak_into(words)
     logging.basicConfig(stream=sys.stderr)
     threading.Thread(target=_end_with_the_search, daemon=True).start()

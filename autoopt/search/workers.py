@@ -4,46 +4,36 @@ import logging
 import multiprocessing
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from autoopt.core.errors import STOP, AutooptError, Bug
+from autoopt.core.errors import STOP
 from autoopt.core.memory import resident_gb
 from autoopt.core.trial import Trial
 from autoopt.search.crew import Start
-from autoopt.search.jobs import Died, Event, Free, Job
-from autoopt.search.worker import Broken, Ready, Terminated, work
+from autoopt.search.jobs import Died, Event, Job
+from autoopt.search.member import LAST_LINES, Member, give_up
+from autoopt.search.worker import Ready, Terminated, work
 
 log = logging.getLogger(__name__)
 
-LAST_LINES = 30
 TERM_S = 2.0  # after a SIGTERM to a worker: the same to the search may come later, and then that decides
-STILLBORN = 3  # workers in a row that die before they are ready, until the search gives up
 SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit locks and threads of torch in any state
 
 
-@dataclass
-class Worker:
+@dataclass(kw_only=True)
+class Worker(Member):
     process: Any
     line: Connection
     words: Path
-    ready: bool = False
-    job: Job | None = None
-    cut: Callable[[], str] = lambda: ""
-    told: str = ""
-    """The last cut that it was told."""
-    knows: int = 0
-    """So many of the study's trials were sent to it."""
     terminated_at: float = 0.0
     """When it got a SIGTERM."""
     ended: bool = False
     """For that reason."""
-    logged: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
 
 class Workers:
@@ -79,20 +69,16 @@ class Workers:
             self.turn(lambda event: None, wait_s=1.0)
 
     def idle(self) -> bool:
-        return any(worker.ready and worker.job is None for worker in self._workers)
+        return any(worker.idle for worker in self._workers)
 
     def begin(self, job: Job, trials: Sequence[Trial], cut: Callable[[], str]) -> None:
-        worker = next(worker for worker in self._workers if worker.ready and worker.job is None)
-        worker.job, worker.cut, worker.told = job, cut, ""
-        worker.logged.clear()
-        _send(worker, (job, list(trials[worker.knows :])))
-        worker.knows = len(trials)
+        worker = next(worker for worker in self._workers if worker.idle)
+        _send(worker, worker.give(job, trials, cut))
 
     def turn(self, handle: Callable[[Event], None], wait_s: float) -> None:
         for worker in self._workers:
-            if worker.job and (word := worker.cut()) != worker.told:
-                worker.told = word
-                _send(worker, (worker.job.number, word))
+            if word := worker.word():
+                _send(worker, word)
             if worker.terminated_at and time.monotonic() - worker.terminated_at > TERM_S and worker.told != STOP:
                 worker.ended = True
                 worker.process.kill()
@@ -121,7 +107,7 @@ class Workers:
         process.start()
         theirs.close()
         log.info("worker %d is process %d", index, process.pid)
-        worker = Worker(process, ours, words)
+        worker = Worker(process=process, line=ours, words=words)
         if self._start is not None:
             _send(worker, self._start)
         return worker
@@ -137,27 +123,18 @@ class Workers:
         words = _last_words(worker)
         _bury(worker)
         log.warning("worker %d died (%s)", place, how)
-        if self._stillborn >= STILLBORN:
-            raise AutooptError(f"workers die before they can begin, the last one by {how}: {words or 'no word'}")
+        give_up(self._stillborn, how, words)
         self._workers[place] = self._spawn(place)
         if worker.job is not None:
             handle(Died(worker.job.number, how, words))
 
     def _heard(self, worker: Worker, message: Any, handle: Callable[[Event], None]) -> None:
-        if isinstance(message, logging.LogRecord):
-            worker.logged.append(f"{message.levelname} {message.getMessage()}")
-            logging.getLogger(message.name).handle(message)
-        elif isinstance(message, Ready):
-            worker.ready, self._stillborn = True, 0
-        elif isinstance(message, Terminated):
+        if isinstance(message, Ready):
+            self._stillborn = 0
+        if isinstance(message, Terminated):
             worker.terminated_at = time.monotonic()
-        elif isinstance(message, Broken):
-            kind = Bug if message.bug else AutooptError
-            raise kind(message.trace if message.bug else message.reason)
         else:
-            if isinstance(message, Free):
-                worker.job = None
-            handle(message)
+            worker.hear(message, handle)
 
 
 def _send(worker: Worker, message: Any) -> None:

@@ -14,10 +14,8 @@ def find_runs(client: MlflowClient, experiment_id: str, identity: str) -> tuple[
     """
     runs = _search(client, experiment_id, f"tags.`{IDENTITY}` = '{identity}'")
     parents = sorted((run for run in runs if TRIAL not in run.data.tags), key=_age)
-    for parent in parents:  # runs that were written before children carried the study's id
-        runs += _search(client, experiment_id, f"tags.`{PARENT}` = '{parent.info.run_id}'")
     children: dict[int, list[Run]] = {}
-    for run in sorted({run.info.run_id: run for run in runs}.values(), key=_whole_and_old):
+    for run in sorted({run.info.run_id: run for run in runs}.values(), key=_whole_and_old):  # pages may overlap
         if TRIAL in run.data.tags:
             children.setdefault(int(run.data.tags[TRIAL]), []).append(run)
     return parents, children

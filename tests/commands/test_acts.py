@@ -81,12 +81,16 @@ def test_a_store_that_is_away_costs_no_trial_and_gets_the_models_when_it_is_back
     assert "2 models wait to be shared: artifacts.uri=" in caplog.text
     (tmp_path / "shared").unlink()
     assert not bench.store.has(own.facts[MODEL_SHA256])
+    acts.tidy(7)
+    assert work_folder(tmp_path, 7).is_dir(), "its models are nowhere else yet"
     artifact_path(work_folder(tmp_path, 7), FP16).unlink()  # by the search, once it has its copy
     work_folder(tmp_path, 8).mkdir()
     (made_up,) = acts.make_up(Trial(8, COMPLETE, RECIPE), [make_recipe(quantization="int8_static")])
     assert bench.store.has(own.facts[MODEL_SHA256])
     assert bench.store.has(made_up.facts[MODEL_SHA256])
     assert not bench.store.has(fp16.facts[MODEL_SHA256])
+    acts.tidy(7)
+    assert not work_folder(tmp_path, 7).exists()
 
 
 def test_without_a_store_nothing_is_noted(bench: Any, tmp_path: Path) -> None:

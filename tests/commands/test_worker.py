@@ -43,7 +43,8 @@ def begin(server: Postgres, tmp_path: Path) -> Iterator[Callable[..., subprocess
     begun: list[subprocess.Popen[str]] = []
 
     def run(verb: str, host: str, *words: str) -> subprocess.Popen[str]:
-        own = [f"study={tmp_path.name}", f"outputs={tmp_path / host}", f"host={host}", "threads=1", *words]
+        own = [f"study={tmp_path.name}", f"outputs={tmp_path / host}", *words]
+        own += [] if verb == "promote" else [f"host={host}", "threads=1"]
         with (tmp_path / f"{host}.err").open("a") as errors:
             begun.append(
                 subprocess.Popen(
@@ -115,6 +116,10 @@ def test_a_killed_search_is_carried_on_by_a_worker_and_concluded_by_the_same_com
         runs = client.search_runs([experiment.experiment_id], "tags.`autoopt.trial` != ''", max_results=1000)
         assert {int(run.data.tags["autoopt.trial"]) for run in runs} == {trial.number for trial in trials}
         assert "is trained once" not in (tmp_path / "second.err").read_text()
+        promoted = document(begin("promote", "laptop", f"tracking.uri={address}"))  # out of the store
+        assert (promoted["trial"], promoted["changed"]) == (told["champion"]["trial"], True)
+        models = [tmp_path / host / tmp_path.name / "champion" / "model.onnx" for host in ("first", "laptop")]
+        assert models[0].read_bytes() == models[1].read_bytes()
 
 
 @pytest.mark.slow
@@ -157,8 +162,9 @@ def test_jobs_of_slurm_do_the_trials_of_a_search(
 
 @pytest.mark.slow
 def test_actors_of_a_cluster_do_the_trials_of_a_study_in_a_database(
-    server: Postgres, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    server: Postgres, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "3b1f" * 8)  # the cluster demands it, then; that of test_ray.py has none
     with ray_head(Path(f"/tmp/autoopt-ray-{os.getpid()}")) as address:
         words = ["task=digits", "budget.trials=8", "tracking=none", f"artifacts.uri={tmp_path / 'shared'}"]
         told = document(begin("search", "driver", *words, "engine=ray", f"engine.address={address}", "workers=2"))

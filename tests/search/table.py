@@ -119,6 +119,12 @@ def start(delay_s: float = 0.0) -> Acts:
     return Acts(partial(_slowly, delay_s), _owed)
 
 
+def start_tidy(noted: Path) -> Acts:
+    """Of a worker that leaves a file in `noted` for each job that it tidies up after."""
+    noted.mkdir(exist_ok=True)
+    return Acts(look_up, tidy=lambda number: (noted / str(number)).touch())
+
+
 def start_deadly(how: str, scheme: str, sibling: bool = False, also_baseline: bool = False) -> Acts:
     """Of a worker that does not survive the recipes of a scheme; `sibling`: only where they are siblings."""
     return Acts(partial(_deadly, how, scheme, sibling, also_baseline), partial(_owed_deadly, how, scheme))

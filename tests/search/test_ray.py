@@ -31,7 +31,7 @@ from autoopt.search.record import read_trials
 from autoopt.search.search import Watch
 from autoopt.search.study import load_study
 from tests.search.cluster import Cluster, cluster
-from tests.search.table import TRIALS, begin, make_search, start, start_deadly
+from tests.search.table import TRIALS, begin, make_search, start, start_deadly, start_tidy
 from tests.search.test_workers import FP16, INT8, fall, refuse
 
 pytest.importorskip("ray")
@@ -117,6 +117,15 @@ def test_a_stop_abandons_what_runs_within_its_grace(machines: Cluster, tmp_path:
     assert [trial.reason for trial in failed(study)] == ["interrupted; its recipe was queued again"]
     waiting = study.get_trials(states=(TrialState.WAITING,))
     assert [trial.system_attrs["fixed_params"]["quantization"] for trial in waiting] == ["fp16"]
+
+
+def test_what_a_job_leaves_on_its_machine_goes_when_the_next_one_comes(machines: Cluster, tmp_path: Path) -> None:
+    study, tidied = begin(tmp_path), tmp_path / "tidied"
+    with crew(tmp_path, partial(start_tidy, tidied), machines.address, 1) as workers:
+        run_search(make_search(study, crew=workers, budget=Budget(trials=4)))
+    numbers = [trial.number for trial in read_trials(study)]
+    assert len(numbers) >= 4
+    assert sorted(int(file.name) for file in tidied.iterdir()) == numbers[:-1]
 
 
 def test_actors_that_cannot_begin_say_why(machines: Cluster, tmp_path: Path) -> None:

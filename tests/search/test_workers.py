@@ -238,7 +238,7 @@ def test_workers_that_cannot_begin_say_why(tmp_path: Path) -> None:
     for started, kind, message in (
         (refuse, AutooptError, "^no such data$"),
         (stumble, Bug, "ZeroDivisionError: oops"),
-        (fall, AutooptError, "workers die before they can begin, the last one by signal 9"),
+        (fall, AutooptError, "workers die before they can begin, the last one: signal 9"),
     ):
         with pytest.raises(kind, match=message), crew(tmp_path, started, count=1):
             pass
