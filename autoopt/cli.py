@@ -82,6 +82,8 @@ options:
 VERBS = ("search", "worker", "report", "compare", "sync", "promote", "rollback", "reproduce", "doctor")
 FLAGS = ("--help", "-h", "--version", "--cfg", "--debug", "--rebuild", FORCE)
 OF_A_TRIAL = ("promote", "reproduce")
+ELSEWHERE = ("worker", *OF_A_TRIAL)
+"""Verbs that may be typed on another machine than the search, where data lie elsewhere."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -178,7 +180,7 @@ def _run(verb: str, overrides: Sequence[str], asked: Asked) -> int:
         check_keys(verb, overrides)
     if verb == "compare":
         overrides, studies = split_studies(overrides)
-    if verb == "worker":
+    if verb in ELSEWHERE:
         overrides, local = split_local(overrides)
     raw = compose_config(list(overrides))  # a mistyped key is answered before torch is imported
     from autoopt.commands.logs import quiet
@@ -195,7 +197,8 @@ def _run(verb: str, overrides: Sequence[str], asked: Asked) -> int:
         "compare": {"names": studies},
         "sync": {"rebuild": asked.rebuild},
         "worker": {"local": local},
-        "promote": {"force": asked.force},
+        "promote": {"force": asked.force, "local": local},
+        "reproduce": {"local": local},
     }
     return run(settings, **more.get(verb, {}))
 

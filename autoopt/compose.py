@@ -4,7 +4,7 @@ Apart from config.py so that a mistyped key is answered before torch is imported
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,17 @@ def compose_config(overrides: list[str]) -> dict[str, Any]:
         raise ConfigError(f"cannot resolve {one_line(error)}: type values that name no other key") from error
     except (HydraException, ValueError) as error:
         raise ConfigError(f"cannot compose {' '.join(overrides)}: {one_line(error)}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def with_local(saved: Mapping[str, Any], local: Sequence[str]) -> dict[str, Any]:
+    """A configuration that was saved, with overrides of keys that differ on this machine. Raises ConfigError."""
+    try:
+        found = OmegaConf.merge(OmegaConf.create(dict(saved)), OmegaConf.from_dotlist(list(local)))
+        plain = OmegaConf.to_container(found, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{' '.join(local)}: {one_line(error, 200)}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

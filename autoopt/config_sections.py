@@ -256,11 +256,6 @@ def read_host(name: Any, key: str = "host") -> str:
     return str(name)
 
 
-def read_measure_host(raw: Mapping[str, Any]) -> str | None:
-    name = raw.get("host")
-    return None if name is None else read_host(name, "measure.host")
-
-
 def read_outputs(outputs: Any) -> Path:
     """The outputs folder, absolute. Raises ConfigError where nothing can be written into it; leaves nothing behind."""
     if not isinstance(outputs, str) or not outputs:

@@ -85,6 +85,7 @@ def postgres(folder: Path) -> Iterator[Postgres]:
     finally:
         with suppress(AssertionError):
             server.stop("immediate")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -120,6 +121,7 @@ def ray_head(folder: Path) -> Iterator[str]:
             with suppress(OSError):
                 if str(folder) in (process / "cmdline").read_text():
                     os.kill(int(process.name), 9)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _until_open(port: int, seconds: float = 60.0) -> None:

@@ -452,6 +452,10 @@ ROWS: dict[str, tuple[Words | Make, str]] = {
         ["worker", "study=x", "task=digits"],
         "worker, which takes the task of the study: of task=",
     ),
+    "worker that submits": (
+        ["worker", "study=x", "engine=slurm"],
+        "worker, which has workers of its own machine: type engine=NAME with autoopt search",
+    ),
     "worker with a space": (["worker", "study=x", "space=digits"], "unknown key 'space'. Known: "),
     "engine of no worker": (["engine=ray", "workers=0"], "workers=0 with engine=ray: a number from 1 on is allowed"),
     "no cluster there": (["engine=ray", "engine.address=127.0.0.1:9"], "127.0.0.1:9: nobody answers there (Connection"),

@@ -1,7 +1,11 @@
 """Files on their way to a store."""
 
 import logging
-from dataclasses import dataclass, field
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoopt.artifacts.store import Store
@@ -13,24 +17,41 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outbox:
+    """What the store did not take lies in `folder` under its sha256, whatever becomes of the file that it was: it is
+    sent with one of the next, by this process or another.
+    """
+
     store: Store
-    _waiting: dict[str, Path] = field(default_factory=dict)
-    """By sha256, in the order in which they came."""
+    folder: Path
 
     def send(self, path: Path) -> str:
-        """Its sha256, by which it is in the store: now, or where that is away, with one of the next that are sent."""
-        found = sha256(path)
-        self._waiting[found] = path
-        for digest, file in list(self._waiting.items()):
-            try:
-                if file.is_file() and sha256(file) == digest:  # else the search has had it from here, and it is gone
-                    self.store.put(file, digest)
-            except StoreError as error:
-                log.warning("%d models wait to be shared: %s", len(self._waiting), error)
-                break
-            del self._waiting[digest]
-        return found
+        """Its sha256, by which it is in the store: now, or when that is back."""
+        digest = sha256(path)
+        try:
+            self.store.put(path, digest)
+            self.flush()
+        except StoreError as error:
+            self._keep(path, digest)
+            log.warning("%d models wait to be shared: %s", len(self._waiting()), error)
+        return digest
 
-    def waits_for(self, folder: Path) -> bool:
-        """Whether a file of that folder has yet to be sent."""
-        return any(folder in path.parents for path in self._waiting.values())
+    def flush(self) -> None:
+        """Send what waits. Raises StoreError."""
+        for file in self._waiting():
+            with suppress(FileNotFoundError):  # another process has just sent it
+                if sha256(file) == file.name:  # else a kill came while it was written
+                    self.store.put(file, file.name)
+                file.unlink(missing_ok=True)
+
+    def _waiting(self) -> list[Path]:
+        return sorted(file for file in self.folder.glob("*") if "." not in file.name)
+
+    def _keep(self, path: Path, digest: str) -> None:
+        if not (self.folder / digest).is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = self.folder / f"{digest}.{uuid.uuid4().hex}"
+            try:
+                os.link(path, fresh)
+            except OSError:  # a file system without links
+                shutil.copyfile(path, fresh)
+            fresh.replace(self.folder / digest)

@@ -14,12 +14,14 @@ from autoopt.core.kpi import Facts, Kpi, Measurement
 from autoopt.core.packages import version_of
 from autoopt.core.passwords import masked
 from autoopt.core.recipe import Recipe
+from autoopt.core.trial import CPU as MEASURED_BY
 from autoopt.core.trial import Evaluation
 from autoopt.quantization import SCHEMES
 from autoopt.runtimes.providers import CPU, machine_of
 from autoopt.tasks import Task
 from autoopt.tasks.goal import CLASSIFICATION
 
+UNKNOWN = "unknown"
 PACKAGES = ("torch", "onnx", "onnxruntime", "torch-pruning", "optuna", "numpy")
 
 
@@ -42,10 +44,15 @@ def make_card(
     """Every measurement with its unit and the baseline's value beside it, and what is needed to repeat it.
 
     `model` is the ONNX file: it may take fewer inputs than the task has, where the module does not look at all of them.
-    `provider`: onnxruntime's.
+    `provider`: onnxruntime's. Where a machine with another CPU has measured it, what this one does not know is UNKNOWN.
     """
     graph = onnx.load(model).graph
+    cpu = str(evaluation.facts.get(MEASURED_BY, cpu_name()))
+    is_here = cpu == cpu_name()
     quantizer = (SCHEMES[recipe.quantization].needs or ())[:1]
+    packages = (*PACKAGES, runtime, baseline_runtime, *quantizer)
+    versions = {"python": platform.python_version(), "autoopt": version("autoopt")}
+    versions |= {name: version_of(name) for name in packages}
     return {
         "study": study,
         "trial": trial,
@@ -77,19 +84,15 @@ def make_card(
             "baseline_runtime": baseline_runtime,
             "threads": threads,
             **machine_of(provider),
-            "cpu": cpu_name(),
-            "machine": platform.machine(),
+            "cpu": cpu,
+            "machine": platform.machine() if is_here else UNKNOWN,
         },
         "kpis": {kpi.name: {"objective": kpi.objective, **kpi.bounds()} for kpi in kpis},
         "learning_curve": [None if math.isnan(quality) else quality for quality in evaluation.curve],  # JSON has no NaN
         "seconds": dict(evaluation.seconds),
-        "facts": {**evaluation.facts, "cpu_saturates_int8": saturates()},
+        "facts": {**evaluation.facts, "cpu_saturates_int8": saturates() if is_here else UNKNOWN},
         "seed": seed,
-        "versions": {
-            "python": platform.python_version(),
-            "autoopt": version("autoopt"),
-            **{name: version_of(name) for name in (*PACKAGES, runtime, baseline_runtime, *quantizer)},
-        },
+        "versions": {name: found if is_here else UNKNOWN for name, found in versions.items()},
     }
 
 

@@ -1,6 +1,8 @@
 """What a trial of a study is done with: in the search's own process, or in each worker."""
 
+import logging
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.artifacts.outbox import Outbox
-from autoopt.artifacts.trouble import StoreError
+from autoopt.artifacts.trouble import DamagedError, MissingError, StoreError
 from autoopt.commands.bench import bench_as_begun, load_task
 from autoopt.commands.logs import quiet
 from autoopt.commands.unlike import check_machine
@@ -30,20 +32,27 @@ another machine measures.
 """
 
 
+UNSENT = "unsent"
+"""The folder, in the study's, of models that artifacts.uri has not taken yet."""
+AWAY_S, LOOK_S = 600.0, 2.0  # that a model may be on its way to the machine that measures, between two looks for it
+
 BY_SIZE = frozenset({"size"})
 """What is measured of artifacts that another machine measures: what every machine measures the same."""
 
 
+log = logging.getLogger(__name__)
+
+
 def make_acts(bench: Bench, work: Path, host: str, *, measures: bool = True) -> Acts:
     """`host`: what this machine is called; `measures`: whether artifacts are measured where they are made."""
-    outbox = None if bench.store is None else Outbox(bench.store)
+    outbox = None if bench.store is None else Outbox(bench.store, work.with_name(UNSENT))
     where = {HOST: host, CPU: bench.conditions["cpu"]}
     bench = bench if measures else replace(bench, measures=BY_SIZE)
     return Acts(
         partial(_evaluate, bench, outbox, work),
         partial(_make_up, bench, outbox, work),
         partial(_measure, bench, work),
-        partial(_tidy, outbox, work),
+        partial(_tidy, work),
         where,
     )
 
@@ -81,7 +90,8 @@ def start_worker(raw: Mapping[str, Any], threads: int, begun: Mapping[str, Any])
     def accept(weights: str) -> None:
         if (weights, task.fingerprint) != (begun["teacher"]["weights"], begun["task"]["data"]):
             raise ConfigError(
-                f"task {task.name} makes another teacher or other data in each process: fix its seed, or type workers=0"
+                f"task {task.name} makes another teacher or other data in each process: fix its seed, or type "
+                f"workers=0; where {settings.host} is another machine, put the same data there"
             )
 
     bench = bench_as_begun(settings, task, accept)
@@ -94,10 +104,8 @@ def work_folder(work: Path, number: int) -> Path:
     return work / f"{number:04d}"
 
 
-def _tidy(outbox: Outbox | None, work: Path, number: int) -> None:
-    folder = work_folder(work, number)
-    if outbox is None or not outbox.waits_for(folder):
-        shutil.rmtree(folder, ignore_errors=True)
+def _tidy(work: Path, number: int) -> None:
+    shutil.rmtree(work_folder(work, number), ignore_errors=True)
 
 
 def _evaluate(bench: Bench, outbox: Outbox | None, work: Path, draft: Draft, gate: Gate) -> Iterator[Draft]:
@@ -148,15 +156,28 @@ def _measure(bench: Bench, work: Path, draft: Draft, gate: Gate) -> None:
     with draft.clock("log"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        try:
-            assert bench.store is not None
-            bench.store.get(draft.facts[MODEL_SHA256], artifact_path(folder, draft.recipe))
-            bench.store.get(draft.facts[FLOAT_SHA256], weights_path(folder, draft.recipe))
-        except StoreError as error:  # of the store, not of the recipe
-            raise Killed(f"its artifact cannot be fetched: {error}") from error
+        _fetch(bench, draft.facts[MODEL_SHA256], artifact_path(folder, draft.recipe), gate)
+        _fetch(bench, draft.facts[FLOAT_SHA256], weights_path(folder, draft.recipe), gate)
     with bench.quiet.working():
         measure_built(draft, bench, folder, gate.admit)
     draft.facts["baseline_drift"] = bench.drift.share
+
+
+def _fetch(bench: Bench, digest: str, path: Path, gate: Gate) -> None:
+    """Waits for a store that is away, or for who has made it and waits for the store. Raises Killed after AWAY_S."""
+    assert bench.store is not None
+    end = time.monotonic() + AWAY_S
+    while True:
+        try:
+            return bench.store.get(digest, path)
+        except StoreError as error:  # of the store, not of the recipe
+            if time.monotonic() > end or isinstance(error, DamagedError):
+                raise Killed(f"its artifact cannot be fetched: {error}") from error
+            log.log(logging.INFO if isinstance(error, MissingError) else logging.WARNING, "waiting for it: %s", error)
+            until = time.monotonic() + LOOK_S
+            while time.monotonic() < until:
+                gate.check()
+                time.sleep(0.1)
 
 
 def _share(bench: Bench, outbox: Outbox | None, folder: Path, draft: Draft) -> None:

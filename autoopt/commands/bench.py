@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import nn
 
 from autoopt.config import Settings
@@ -202,14 +203,15 @@ def _baseline(settings: Settings, task: Task, teacher: nn.Module, weights: str) 
         "teacher": weights,
         "input": task.input_meaning,
     }
-    try:
-        if artifact.verify(folder) == json.loads(json.dumps(card)):
-            return folder / artifact.MODEL
-    except ArtifactError:
-        pass  # not there yet, or not whole: it is made again below
     settings.folder.mkdir(parents=True, exist_ok=True)
-    model = settings.folder / "baseline.onnx"
-    export(teacher, task.validation.inputs[:2], model)
-    artifact.write(folder, model, BASELINE, card, task.files)
-    model.unlink()
-    return folder / artifact.MODEL
+    with FileLock(settings.folder / "baseline.lock"):  # two workers of another machine may begin at once
+        try:
+            if artifact.verify(folder) == json.loads(json.dumps(card)):
+                return folder / artifact.MODEL
+        except ArtifactError:
+            pass  # not there yet, or not whole: it is made again below
+        model = settings.folder / "baseline.onnx"
+        export(teacher, task.validation.inputs[:2], model)
+        artifact.write(folder, model, BASELINE, card, task.files)
+        model.unlink()
+        return folder / artifact.MODEL

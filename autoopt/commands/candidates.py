@@ -14,7 +14,7 @@ from autoopt.champion.card import make_card
 from autoopt.champion.exam import taken_exams
 from autoopt.champion.package import crown, examine, shipped_card, write_champion
 from autoopt.commands.keeper import Keeper, worth_keeping
-from autoopt.commands.searched import bench_of, ended_trial, outcome_of
+from autoopt.commands.searched import bench_of, ended_trial, examiner_of, outcome_of
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.artifact import CHAMPION
@@ -68,7 +68,7 @@ def _champion(searched: Settings, study: Study, task: Task) -> Candidate:
     """The study's own, after the finalists took their exams if none has. Raises ConfigError."""
     outcome, folder = outcome_of(searched, study), searched.folder / CHAMPION
     if outcome.test is None and outcome.champion is not None:
-        bench = bench_of(searched, study, task)
+        bench = examiner_of(searched, study, task)
         with bench.quiet.working():
             crown(searched.folder, study, outcome.standing.front, bench, searched.kpis, searched.exam)
         outcome = outcome_of(searched, study)
@@ -128,7 +128,7 @@ def _trial(searched: Settings, study: Study, task: Task, force: str | None) -> C
     over = [f"it breaks the bounds on {', '.join(blocking)}"] if blocking else []
     _refuse(number, over, force)
     if number not in taken_exams(study):
-        bench = bench_of(searched, study, task)
+        bench = examiner_of(searched, study, task)
         with bench.quiet.working():
             examine(searched.folder, study, trial, bench, searched.kpis, searched.exam)
         write_champion(searched.folder, study, outcome.standing.front, task)  # it may be the best that has passed now

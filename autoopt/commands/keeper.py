@@ -20,7 +20,7 @@ from autoopt.core.artifact import CHAMPION
 from autoopt.core.disk import GB, MB, free_bytes, size_bytes
 from autoopt.core.recipe import Recipe
 from autoopt.core.standing import Standing
-from autoopt.core.trial import COMPLETE, Trial
+from autoopt.core.trial import COMPLETE, MADE_ON, Trial
 from autoopt.measurements import FACTS
 from autoopt.pipeline import Bench, artifact_path
 from autoopt.search.backup import back_up
@@ -132,6 +132,8 @@ class Keeper:
         if trial.state != COMPLETE or trial.evaluation is None:
             return
         made_by = trial.number if trial.sibling_of is None else trial.sibling_of
+        if MADE_ON in trial.evaluation.facts:  # by another machine: it was fetched for itself
+            made_by = trial.number
         model = artifact_path(work_folder(self.work, made_by), trial.recipe)
         self.bench.drift.take(trial.evaluation.facts.get("baseline_drift", 0.0))
         if not self._is_here(trial, model):

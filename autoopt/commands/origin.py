@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna import Study
 
-from autoopt.champion.card import PACKAGES
+from autoopt.champion.card import PACKAGES, UNKNOWN
 from autoopt.config import Settings
 from autoopt.core.cpu import cpu_name, usable_cores
 from autoopt.core.passwords import masked
@@ -22,7 +22,6 @@ from autoopt.tracking.target import Data, Origin
 
 ORIGIN = "autoopt_origin"
 """Among the user attributes of a study."""
-UNKNOWN = "unknown"
 
 
 def keep_origin(study: Study, settings: Settings, task: Task) -> None:

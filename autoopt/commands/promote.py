@@ -1,8 +1,9 @@
 """autoopt promote: a study's champion, or one of its trials, becomes what models:/NAME@champion is."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from optuna import Study
@@ -12,6 +13,7 @@ from autoopt.champion.model_card import headline
 from autoopt.commands.aliases import move, of_registry
 from autoopt.commands.candidates import Candidate, baseline, candidate, fetch
 from autoopt.commands.conclude import write_report
+from autoopt.commands.saved import tracking_address
 from autoopt.commands.searched import as_searched, outcome_of, task_of
 from autoopt.commands.versions import Shipment, check_same_use, recorded, registered
 from autoopt.config import Settings
@@ -23,14 +25,15 @@ from autoopt.search.study import load_study
 from autoopt.tracking.store import default_uri
 
 
-def promote(settings: Settings, *, force: str | None = None) -> int:
+def promote(settings: Settings, *, force: str | None = None, local: Sequence[str] = ()) -> int:
     """Prints a line for people and, as the last of stdout, one JSON document. `force`: the reason why it is promoted
-    whatever its exam says. Raises ConfigError where it is refused, AutooptError where MLflow is in trouble, which says
-    whether the aliases have moved.
+    whatever its exam says; `local`: overrides of keys that differ on this machine, such as task.path. Raises
+    ConfigError where it is refused, AutooptError where MLflow is in trouble, which says whether the aliases have moved.
     """
     study = load_study(settings.folder, settings.study, settings.storage)
     with lock_study(settings.folder, settings.study, settings.storage):
-        searched = as_searched(settings, study)
+        searched = as_searched(settings, study, local)
+        searched = replace(searched, tracking_uri=tracking_address(settings.tracking_uri, searched.tracking_uri))
         task = task_of(searched, study)
         fetch(searched, study, task)
         with exams_told(searched, study):

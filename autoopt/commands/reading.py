@@ -13,9 +13,12 @@ READERS: Mapping[str, tuple[str, ...]] = {
     "report": ("study", "outputs", "storage", "task", "seed"),
     "compare": ("study", "outputs", "storage"),
     "sync": ("study", "outputs", "storage", "task", "seed", "tracking"),
-    "promote": ("study", "trial", "outputs", "storage", "artifacts", "task", "seed", "registry", "tracking"),
+    "promote": (
+        *("study", "trial", "outputs", "storage", "artifacts", "task", "teacher", "seed", "host"),
+        *("registry", "tracking"),
+    ),
     "rollback": ("task", "outputs", "registry", "tracking"),
-    "reproduce": ("study", "trial", "outputs", "storage", "artifacts", "task", "seed"),
+    "reproduce": ("study", "trial", "outputs", "storage", "artifacts", "task", "teacher", "seed", "host"),
 }
 """Keys by verb; 'tracking' stands for all of its own. Task and seed give a study its name where none is typed."""
 
@@ -38,6 +41,8 @@ def _check_worker(overrides: Sequence[str]) -> None:
     typed = {override.partition("=")[0] for override in overrides}
     if "study" not in typed:
         raise ConfigError("worker of which study? Type autoopt worker study=NAME storage=…, as the search has them")
+    if "engine" in typed:
+        raise ConfigError("worker, which has workers of its own machine: type engine=NAME with autoopt search")
     for group in ("task", "teacher"):
         if group in typed:
             raise ConfigError(
@@ -47,8 +52,11 @@ def _check_worker(overrides: Sequence[str]) -> None:
 
 
 def split_local(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Of a worker: keys of the study's task and teacher, which differ here, from all others."""
-    local = [override for override in overrides if override.startswith(("task.", "teacher."))]
+    """Keys of the study's task and teacher, which differ on this machine, from all others. With a task that is typed,
+    its keys are its own.
+    """
+    groups = ("teacher.",) if any(override.startswith("task=") for override in overrides) else ("task.", "teacher.")
+    local = [override for override in overrides if override.startswith(groups)]
     return [override for override in overrides if override not in local], local
 
 

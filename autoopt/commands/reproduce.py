@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 from optuna import Study
 from rich.table import Table
 
-from autoopt.champion.card import make_card
+from autoopt.champion.card import UNKNOWN, make_card
 from autoopt.champion.statistics import drop_interval
 from autoopt.commands.conclude import stdout_console
-from autoopt.commands.origin import UNKNOWN, cpu_of, gpu_of, measured_there
+from autoopt.commands.origin import cpu_of, gpu_of, measured_there
 from autoopt.commands.searched import as_searched, bench_of, ended_trial, outcome_of, task_of
 from autoopt.config import Settings
 from autoopt.core import artifact
@@ -44,18 +45,19 @@ class Check:
     """None: it is told, and decides nothing."""
 
 
-def reproduce(settings: Settings) -> int:
+def reproduce(settings: Settings, *, local: Sequence[str] = ()) -> int:
     """0 where what decides holds, else 1: the size is the same, and the recorded drop of the task's metric lies within
     the 95% interval of the new one; on the CPU that the study was measured on, latency intervals that overlap.
 
     The new artifact is kept in `outputs`/STUDY/reproduced; the study does not change. Where the trial's own artifact
     is not kept any more and the new one is the same to the bit, as far as the record tells, it takes its place.
+    `local`: overrides of keys that differ on this machine, such as task.path.
     """
     if settings.trial is None:
         raise ConfigError(f"which trial? type trial=N (autoopt report study={settings.study} names them)")
     study = load_study(settings.folder, settings.study, settings.storage)
     with lock_study(settings.folder, settings.study, settings.storage):
-        searched = as_searched(settings, study)
+        searched = as_searched(settings, study, local)
         trial = _complete(searched, study)
         bench = bench_of(searched, study, task_of(searched, study))
         work = searched.folder / REPRODUCED / "work"

@@ -15,7 +15,7 @@ from autoopt.commands.keeper import Keeper
 from autoopt.commands.logs import log_to
 from autoopt.commands.origin import command_of, keep_origin
 from autoopt.commands.saved import CONFIG, read_saved, saved_text
-from autoopt.commands.searching import begin_work, hired, search_on
+from autoopt.commands.searching import begin_work, conducts, hired, search_on
 from autoopt.commands.slurm import Looking, dry_run, refuse_slurm, slurm_jobs
 from autoopt.commands.stop import StopSignal
 from autoopt.commands.tracking import finish_tracker, start_tracker
@@ -80,9 +80,11 @@ def run(settings: Settings, task: Task) -> int:
                     closing.callback(tracker.close)
                 begin_work(workers, settings, study)
                 looks: list[Callable[[], None]] = [Holding(lock, settings.study)]
+                peers = Peers(study, space, settings.host) if settings.storage else None
                 if isinstance(settings.engine, Slurm):
                     jobs = closing.enter_context(slurm_jobs(settings, display.say))
-                    looks.append(Looking(jobs, settings.folder / "slurm"))
+                    if peers is not None and conducts(settings):
+                        looks.append(Looking(jobs, settings.folder / "slurm", peers))
                 if tracker is not None:
                     tracker.wait_until_warm()
         except Interrupted:
@@ -94,7 +96,7 @@ def run(settings: Settings, task: Task) -> int:
             display=display,
             tracker=tracker,
             stop=stop,
-            peers=Peers(study, space, settings.host) if settings.storage else None,
+            peers=peers,
             looks=looks,
         )
         _conclude(settings, study, bench, keeper, tracker, stop)

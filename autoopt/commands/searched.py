@@ -1,13 +1,14 @@
 """A study under its own configuration: what promote and reproduce need of a search, without searching."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from optuna import Study
 
 from autoopt.commands.bench import bench_as_begun, load_task
 from autoopt.commands.conclude import read_outcome
-from autoopt.commands.saved import tracking_address
-from autoopt.compose import compose_config
+from autoopt.commands.unlike import check_examiner, provider_of
+from autoopt.compose import compose_config, with_local
 from autoopt.config import Settings, parse_settings
 from autoopt.core.errors import ConfigError
 from autoopt.core.trial import Trial
@@ -18,9 +19,10 @@ from autoopt.tasks import Task
 from autoopt.training.place import AUTO, CPU
 
 
-def as_searched(settings: Settings, study: Study) -> Settings:
+def as_searched(settings: Settings, study: Study, local: Sequence[str] = ()) -> Settings:
     """Those of the study's last session, apart from what is typed now: where it is, its place for artifacts, the trial,
-    the registered model, the address. A task that was given from Python may be typed too.
+    the registered model. A task that was given from Python may be typed too; `local` are overrides of keys that differ
+    on this machine, such as task.path. Raises ConfigError.
     """
     saved = dict(study.user_attrs[CONFIGURATION])
     if saved["task"].get("factory", "") is None:
@@ -34,9 +36,8 @@ def as_searched(settings: Settings, study: Study) -> Settings:
     # Training is at home on any machine; speed is compared on the provider that the study was measured on.
     device = settings.raw.get("device", AUTO)
     saved["device"] = saved.get("device", CPU) if device == AUTO else device
-    saved["runtime"] = {**saved["runtime"], "provider": study.user_attrs[FINGERPRINT]["runtime"].get("provider", CPU)}
-    found = parse_settings({**compose_config([]), **saved})
-    return replace(found, tracking_uri=tracking_address(settings.tracking_uri, found.tracking_uri))
+    saved["runtime"] = {**saved["runtime"], "provider": provider_of(study)}
+    return parse_settings(with_local({**compose_config([]), **saved}, local))
 
 
 def outcome_of(searched: Settings, study: Study) -> Outcome:
@@ -68,6 +69,13 @@ def bench_of(searched: Settings, study: Study, task: Task) -> Bench:
             )
 
     return bench_as_begun(searched, task, accept)
+
+
+def examiner_of(searched: Settings, study: Study, task: Task) -> Bench:
+    """A bench for exams. Raises ConfigError where this machine may not take them."""
+    bench = bench_of(searched, study, task)
+    check_examiner(searched, study, bench)
+    return bench
 
 
 def ended_trial(outcome: Outcome, number: int) -> Trial:

@@ -10,12 +10,14 @@ from typing import Protocol
 
 import optuna
 
-from autoopt.commands.acts import limited, make_acts, start_worker
+from autoopt.artifacts.outbox import Outbox
+from autoopt.artifacts.trouble import StoreError
+from autoopt.commands.acts import UNSENT, limited, make_acts, start_worker
 from autoopt.commands.conclude import read_outcome
 from autoopt.commands.first import first_recipes
 from autoopt.commands.keeper import Keeper
 from autoopt.commands.stop import StopSignal
-from autoopt.commands.unlike import MACHINE
+from autoopt.commands.unlike import MACHINE, provider_of
 from autoopt.config import Settings
 from autoopt.core.errors import AutooptError
 from autoopt.core.left import Left
@@ -64,8 +66,14 @@ def begin_work(workers: Hired | None, settings: Settings, study: optuna.Study) -
     """
     if workers:
         raw = {**settings.raw, "outputs": str(settings.outputs), "storage": None}
+        raw["runtime"] = {**raw["runtime"], "provider": provider_of(study)}
         begun = {**study.user_attrs[FINGERPRINT], "machine": study.user_attrs[MACHINE]}
         workers.open(partial(start_worker, raw, settings.worker_threads, begun))
+
+
+def conducts(settings: Settings) -> bool:
+    """Whether the search measures the baseline, and leaves all else to the jobs that it submits."""
+    return isinstance(settings.engine, Slurm) and settings.measure_host is None
 
 
 def search_on(
@@ -91,12 +99,11 @@ def search_on(
         make_acts(bench, keeper.work, settings.host, measures=settings.measures),
         partial(stop.abandoned_after, settings.limits.grace_s),
     )
-    conducts = isinstance(settings.engine, Slurm) and settings.measure_host is None
     job = Search(
         study=study,
         space=space,
         kpis=settings.kpis,
-        crew=workers or (Baseline(here, measured=bool(before.trials)) if conducts else Here(here)),
+        crew=workers or (Baseline(here, measured=bool(before.trials)) if conducts(settings) else Here(here)),
         budget=settings.budget,
         first=first_recipes(space) if settings.rules.warm_start else (),
         rules=settings.rules if trains(space) else replace(settings.rules, screens=False, bar=False),
@@ -106,7 +113,7 @@ def search_on(
         has_room=keeper.has_room,
         at_work=lambda: bench.quiet.working(BRIEFLY_S),
         again=keeper.damaged(before) if peers is None or peers.leads else (),
-        left=() if conducts else keeper.left(),
+        left=() if conducts(settings) else keeper.left(),
         peers=peers,
         measures=settings.measures,
     )
@@ -118,9 +125,20 @@ def search_on(
             raise
     if workers:
         workers.close()
+    if bench.store is not None:
+        _send_the_rest(Outbox(bench.store, settings.folder / UNSENT), display.say)
     if not keeper.left():  # else it serves siblings that the stop, or the deadline, has cost
         shutil.rmtree(keeper.work, ignore_errors=True)
     return keeper
+
+
+def _send_the_rest(outbox: Outbox, say: Callable[[str], None]) -> None:
+    """Models that the store did not take when they were made."""
+    try:
+        outbox.flush()
+    except StoreError as error:
+        log.warning("not all models could be shared: %s", error)
+        say(f"warning: models wait in {outbox.folder} for artifacts.uri, which is away: the same command sends them")
 
 
 def _limits(settings: Settings) -> Limits:

@@ -15,6 +15,8 @@ from autoopt.config import Settings
 from autoopt.config_sections import STORAGE
 from autoopt.core.errors import AutooptError, ConfigError
 from autoopt.search.engines import Slurm
+from autoopt.search.peers import Peers
+from autoopt.search.session import joined_ended
 from autoopt.search.slurm import are_gone, cancel, check_slurm, submit, written
 
 LOOK_S = 60.0  # between two looks at the jobs
@@ -61,17 +63,23 @@ def slurm_jobs(settings: Settings, say: Callable[[str], None]) -> Iterator[list[
 
 @dataclass
 class Looking:
-    """Called a few times a second: raises AutooptError where no job is left, and nobody would do the rest."""
+    """Called a few times a second by a search that only conducts: where no job is left, it ends as they have found, or
+    raises AutooptError where none says that it was done.
+    """
 
     jobs: Sequence[str]
     logs: Path
+    peers: Peers
     _looked_at: float = field(default_factory=time.monotonic)
 
     def __call__(self) -> None:
         if time.monotonic() - self._looked_at < LOOK_S:
             return
         self._looked_at = time.monotonic()
-        if are_gone(self.jobs):
+        if not are_gone(self.jobs):
+            return
+        self.peers.verdict = joined_ended(self.peers.study)
+        if self.peers.verdict is None:
             raise AutooptError(
                 f"all jobs of Slurm have ended, and the budget is not spent: why is in {self.logs}; the same command "
                 "submits others, and goes on"

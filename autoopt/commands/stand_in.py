@@ -3,11 +3,9 @@
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from optuna import Study
-from sqlalchemy.exc import SQLAlchemyError
 
 from autoopt.commands.conclude import read_outcome
 from autoopt.commands.origin import command_of
@@ -15,6 +13,7 @@ from autoopt.commands.tracking import last_word, start_tracker
 from autoopt.config import Settings
 from autoopt.core.standing import Standing
 from autoopt.search.lock import DatabaseLock
+from autoopt.search.patience import passing
 from autoopt.tracking.tracker import Tracker
 
 LOOK_S = 10.0  # between two looks whether a search is there
@@ -42,7 +41,7 @@ class StandIn:
         if time.monotonic() - self._looked_at < LOOK_S or not self._reaches_mlflow():
             return
         self._looked_at = time.monotonic()
-        with suppress(SQLAlchemyError):  # the database is away: the next look
+        try:
             led = self.leader.is_taken()
             if led and self._tracker is not None:
                 self._tracker.close()
@@ -50,12 +49,16 @@ class StandIn:
             elif not led and self._tracker is None:
                 log.info("the search is gone: MLflow is written from here")
                 self._tracker = start_tracker(self.settings, self.study, self.say)
+        except Exception as error:
+            if passing(error) is None:
+                raise
+            log.info("%s: the next look", passing(error))
 
     def finish(self) -> None:
         """The last word, where no search will say it."""
-        tracker, self._tracker = self._tracker, None
-        if tracker is not None:
-            outcome = read_outcome(self.settings, self.study, self.settings.kpis)
+        if self._tracker is not None:
+            outcome = read_outcome(self.settings, self.study, self.settings.kpis)  # may raise: it is asked again then
+            tracker, self._tracker = self._tracker, None
             tracker.finish(outcome.standing, last_word(outcome, [], command_of(self.study)))
 
     def _reaches_mlflow(self) -> bool:

@@ -10,11 +10,19 @@ from autoopt.core.errors import ConfigError
 from autoopt.core.kpi import Kpi
 from autoopt.measurements import FACTS
 from autoopt.pipeline import Bench
+from autoopt.runtimes.providers import CPU
+from autoopt.search.study import FINGERPRINT
 
 MACHINE = "autoopt_machine"
 """Among the user attributes of a study: on what kind of machine its first session measured."""
 OF_MACHINES = ("ms", "1/s", "of runtime.price_per_hour")
 """Units of measurements that another machine would not give."""
+
+
+def provider_of(study: Study) -> str:
+    """What the study's speed is compared on: no machine decides for itself."""
+    provider: str = study.user_attrs[FINGERPRINT]["runtime"].get("provider", CPU)
+    return provider
 
 
 def kind_of(bench: Bench) -> dict[str, Any]:
@@ -42,6 +50,17 @@ def check_machine(settings: Settings, begun_on: Mapping[str, Any], bench: Bench)
             f"this is {_told(here)}: go on from one of that kind, or begin a study with measure.host=NAME, or with "
             "max_ratio or min_ratio in its place, which holds on each"
         )
+
+
+def check_examiner(searched: Settings, study: Study, bench: Bench) -> None:
+    """Raises ConfigError where this machine cannot say how fast a model is: an exam measures, and is taken once."""
+    if not searched.measures:
+        raise ConfigError(
+            f"study {searched.study!r} is measured on {searched.measure_host}, and so are exams: type this there, or "
+            f"host={searched.measure_host} where this is that machine"
+        )
+    if MACHINE in study.user_attrs:
+        check_machine(searched, study.user_attrs[MACHINE], bench)
 
 
 def machine_bounds(kpis: tuple[Kpi, ...]) -> list[str]:

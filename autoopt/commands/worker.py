@@ -2,14 +2,13 @@
 
 import json
 import logging
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from optuna import Study
 
 from autoopt.commands.bench import bench_as_begun, load_task, narrow
@@ -18,15 +17,16 @@ from autoopt.commands.saved import tracking_address
 from autoopt.commands.searching import begin_work, hired, search_on
 from autoopt.commands.stand_in import StandIn
 from autoopt.commands.stop import StopSignal
-from autoopt.commands.unlike import MACHINE, check_machine
-from autoopt.compose import compose_config
+from autoopt.commands.unlike import MACHINE, check_machine, provider_of
+from autoopt.compose import compose_config, with_local
 from autoopt.config import Settings, parse_settings
 from autoopt.config_sections import WORKERS
-from autoopt.core.errors import ConfigError, Interrupted, one_line
+from autoopt.core.errors import ConfigError, Interrupted
 from autoopt.core.passwords import masked
 from autoopt.core.trial import HOST, MADE_ON
 from autoopt.pipeline import Bench
 from autoopt.report.live import Display
+from autoopt.runtimes.providers import CPU
 from autoopt.search.lock import lock_folder, search_lock
 from autoopt.search.patience import waited_out
 from autoopt.search.peers import Peers
@@ -73,7 +73,7 @@ def worker(settings: Settings, *, local: Sequence[str]) -> int:
             display.say("stopped before it had joined")
             return stop.exit_code
         space = narrow(settings, task)
-        study.sampler = make_sampler(settings.sampler, _seed(settings), settings.sampler_options)
+        study.sampler = make_sampler(settings.sampler, _seed(), settings.sampler_options)
         leader = search_lock(settings.study, str(settings.storage))
         peers = Peers(study, space, settings.host, leads=False, is_led=leader.is_taken)
         view = StandIn(settings, study, leader, display.say)
@@ -94,16 +94,12 @@ def worker(settings: Settings, *, local: Sequence[str]) -> int:
 def as_joined(settings: Settings, study: Study, local: Sequence[str]) -> Settings:
     """The study's configuration with what is this machine's own. Raises ConfigError."""
     own = {key: settings.raw[key] for key in LOCAL}
-    saved = {**compose_config([]), **study.user_attrs[CONFIGURATION], **own}
-    try:
-        found = OmegaConf.merge(OmegaConf.create(saved), OmegaConf.from_dotlist(list(local)))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{' '.join(local)}: {one_line(error, 200)}") from error
-    raw = OmegaConf.to_container(found, resolve=True)
-    assert isinstance(raw, dict)
+    raw = with_local({**compose_config([]), **study.user_attrs[CONFIGURATION], **own}, local)
     if settings.store is not None:
         raw["artifacts"] = settings.raw["artifacts"]
-    joined = parse_settings({str(key): value for key, value in raw.items()})
+    only_trains = raw["measure"]["host"] not in (None, settings.host)
+    raw["runtime"]["provider"] = CPU if only_trains else provider_of(study)
+    joined = parse_settings(raw)
     if joined.store is None:
         raise ConfigError(
             f"study {joined.study!r} has no place for artifacts that all its machines see: type autoopt search … "
@@ -170,16 +166,19 @@ def _prepare(settings: Settings, study: Study) -> tuple[Task, Bench]:
 
     task = load_task(settings)
     begun = study.user_attrs[FINGERPRINT]
-    bench = bench_as_begun(
-        settings, task, lambda weights: check_same(settings.study, begun, fingerprint(settings, task, weights))
-    )
+
+    def accept(weights: str) -> None:
+        here = fingerprint(settings, task, weights)
+        check_same(settings.study, begun, here if settings.measures else {**here, "runtime": begun["runtime"]})
+
+    bench = bench_as_begun(settings, task, accept)
     check_machine(settings, study.user_attrs[MACHINE], bench)
     return task, bench
 
 
-def _seed(settings: Settings) -> int:
+def _seed() -> int:
     """Another one than any other process's: two samplers of one seed would propose the same."""
-    return settings.seed + 1 + int.from_bytes(f"{settings.host} {time.time_ns()}".encode()[-4:], "big") % 2**30
+    return secrets.randbits(30)
 
 
 def _tell(settings: Settings, study: Study, display: Display) -> None:

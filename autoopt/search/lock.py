@@ -100,6 +100,13 @@ class DatabaseLock:
         return False
 
 
+class HeldFile(FileLock):
+    """Entered when it is held already, as a DatabaseLock is: leaving it gives it back."""
+
+    def __enter__(self) -> "HeldFile":
+        return self
+
+
 Lock = FileLock | DatabaseLock
 
 
@@ -113,7 +120,7 @@ def lock_study(folder: Path, name: str, storage: str | None = None) -> Lock:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"study {name!r}: {folder} is a file: type study=NAME with another name")
     folder.mkdir(parents=True, exist_ok=True)
-    lock: Lock = FileLock(folder / "search.lock") if storage is None else search_lock(name, storage)
+    lock: Lock = HeldFile(folder / "search.lock") if storage is None else search_lock(name, storage)
     try:
         if isinstance(lock, DatabaseLock):
             with told_as_away(str(storage)):
@@ -125,12 +132,12 @@ def lock_study(folder: Path, name: str, storage: str | None = None) -> Lock:
     return lock
 
 
-def lock_folder(folder: Path) -> FileLock:
+def lock_folder(folder: Path) -> HeldFile:
     """A study's folder on a machine is of one process, which finds its own work there again; the lock on a study in a
     database does not say that. Raises ConfigError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "folder.lock")
+    lock = HeldFile(folder / "folder.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

@@ -157,7 +157,7 @@ class Run:
             if self.search.should_stop():
                 raise Interrupted("stopped before the baseline was measured")
             if self.search.peers is not None and self.search.peers.is_leaderless():
-                raise AutooptError("the search ended before it had measured the baseline: see its log")
+                raise AutooptError("the search ended before it had measured the baseline: type it again, then this")
             self._turn()
         self._owe_what_was_left()
 
@@ -187,7 +187,7 @@ class Run:
         going = self.running.count() + (peers.count() if peers is not None else 0)
         since = self.session.first_trials
         reason = spent(self.search.budget, ledger.standing, since=since, left=left, running=going)
-        if reason:
+        if reason or (reason := peers.verdict if peers is not None else None):
             return reason
         if self.too_long >= TOO_LONG_IN_A_ROW:
             return min(left, key=lambda deadline: left[deadline])

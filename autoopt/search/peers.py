@@ -42,6 +42,8 @@ class Peers:
     leads: bool = True
     is_led: Callable[[], bool] = lambda: True
     """Whether there is a process that leads; asked where this one does not."""
+    verdict: str | None = None
+    """Why the others, of a search that only conducts them, have ended."""
     over: bool = False
     """Whether the session of the process that leads has ended, as far as this one follows it."""
     _ours: dict[int, int] = field(default_factory=dict)
@@ -63,6 +65,9 @@ class Peers:
     _led_at: float = field(default_factory=time.monotonic)
     """When there last was a process that leads."""
     _asked_at: float = 0.0
+    _beaten_at: float = 0.0
+    _measures: bool = False
+    """Whether this process measures what others make."""
     _queued_at: float = field(default_factory=time.monotonic)
     _closed: threading.Event = field(default_factory=threading.Event)
 
@@ -145,19 +150,20 @@ class Peers:
 
     def take(self) -> tuple[optuna.Trial, Recipe, Built] | None:
         """An artifact that waits to be measured, which this process does from now on."""
-        for frozen in self._theirs:
-            built = frozen.user_attrs.get(BUILT)
-            if built is not None and TAKEN not in frozen.user_attrs:
-                self._theirs.remove(frozen)
-                asked = optuna.Trial(self.study, frozen._trial_id)
-                try:
-                    self.begin(asked)
-                    asked.set_user_attr(TAKEN, True)
-                except UpdateFinishedTrialError:  # it was taken for lost
-                    self._ours.pop(frozen.number, None)
-                    return None
-                evaluation = Evaluation.from_dict(built["evaluation"])
-                return asked, recipes_of(frozen)[0], Built(evaluation, built["sibling_of"])
+        self._measures = True
+        for frozen in filter(_waits, list(self._theirs)):
+            self._theirs.remove(frozen)
+            if not _waits(self.study._storage.get_trial(frozen._trial_id)):
+                continue  # another process of this machine was faster
+            asked, built = optuna.Trial(self.study, frozen._trial_id), frozen.user_attrs[BUILT]
+            try:
+                self.begin(asked)
+                asked.set_user_attr(TAKEN, True)
+            except UpdateFinishedTrialError:  # it was taken for lost
+                self._ours.pop(frozen.number, None)
+                return None
+            evaluation = Evaluation.from_dict(built["evaluation"])
+            return asked, recipes_of(frozen)[0], Built(evaluation, built["sibling_of"])
         return None
 
     def has(self, recipe: Recipe) -> bool:
@@ -170,12 +176,13 @@ class Peers:
 
     def any(self) -> bool:
         """Whether others work, or what is made here still waits for a machine that measures, where there is one."""
-        waiting = [frozen for frozen in self._theirs if BUILT in frozen.user_attrs and TAKEN not in frozen.user_attrs]
+        waiting = [frozen for frozen in self._theirs if _waits(frozen)]
         return len(waiting) < len(self._theirs) or (bool(waiting) and not self.is_leaderless())
 
     def is_leaderless(self) -> bool:
         """Whether no search has led the study for a while: who waits for one may end."""
-        return not self.leads and time.monotonic() - self._led_at > storage.STALE_S
+        last = max(self._led_at, self._steady_since)  # a database that was away said nothing
+        return not self.leads and time.monotonic() - last > storage.STALE_S
 
     def news(self, *, now: bool = False) -> list[Trial]:
         """Trials that others have ended, and were not told yet. It looks `now`, or LOOK_S after the last look."""
@@ -193,7 +200,8 @@ class Peers:
             self._unbegun.clear()
             raise
         if time.monotonic() - self._steady_since > storage.STALE_S:  # else those that live may not have said so yet
-            self._beat_once()  # this process may have been stopped by hand, and slept
+            if time.monotonic() - self._beaten_at > storage.BEAT_S:
+                self._beat_once()  # this process may have been stopped by hand, and slept
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 fail_stale_trials(self.study)
@@ -235,7 +243,10 @@ class Peers:
                 self._steady_since = time.monotonic()
 
     def _beat_once(self) -> None:
-        for trial_id in [*self._ours.values(), *self._handed.values()]:
+        """Also for what waits to be measured here: who has made it may have ended."""
+        self._beaten_at = time.monotonic()
+        waiting = [frozen._trial_id for frozen in list(self._theirs) if self._measures and _waits(frozen)]
+        for trial_id in [*self._ours.values(), *self._handed.values(), *waiting]:
             self.study._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
 
     def _look_for_the_leader(self) -> None:
@@ -243,6 +254,11 @@ class Peers:
         if not self.leads and now - self._asked_at > storage.BEAT_S:
             self._asked_at = now
             self._led_at = now if self.is_led() else self._led_at
+
+
+def _waits(frozen: FrozenTrial) -> bool:
+    """Whether an artifact was made of it, and nobody measures that yet."""
+    return frozen.state == TrialState.RUNNING and BUILT in frozen.user_attrs and TAKEN not in frozen.user_attrs
 
 
 def _is_sibling(frozen: FrozenTrial) -> bool:

@@ -43,7 +43,7 @@ def leave(study: optuna.Study, asked: optuna.Trial) -> bool:
     if waits:
         asked.set_user_attr(LEFT, True)
     asked.set_user_attr(VOID, True)
-    study.tell(asked, state=TrialState.FAIL)
+    _fail(study, asked._trial_id)
     return waits
 
 
@@ -84,7 +84,7 @@ def queue_orphans(study: optuna.Study) -> None:
                 _note(study, trial, RECORD, {**record, "reason": DEADLY_REASON, "again": False})
             else:
                 _note(study, trial, LEFT, True)
-            study.tell(trial.number, state=TrialState.FAIL)
+            _fail(study, trial._trial_id)
     queue_left(study)
 
 
@@ -100,7 +100,7 @@ def close_unbegun(study: optuna.Study, number: int) -> None:
         return
     with suppress(UpdateFinishedTrialError):  # another process was faster
         _note(study, frozen, VOID, True)
-        study.tell(number, state=TrialState.FAIL)
+        _fail(study, frozen._trial_id)
         if QUEUED in frozen.user_attrs or RETRY_OF in frozen.user_attrs:
             _queue(study, frozen)
 
@@ -127,6 +127,11 @@ def _is_lost(frozen: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
 def _queue(study: optuna.Study, frozen: FrozenTrial) -> None:
     asked = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}  # it may not have asked for all
     study.enqueue_trial(asked, user_attrs={RETRY_OF: frozen.number})
+
+
+def _fail(study: optuna.Study, trial_id: int) -> None:
+    """Raises UpdateFinishedTrialError where another process has closed it; Study.tell raises a ValueError then."""
+    study._storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
 
 
 def _note(study: optuna.Study, trial: FrozenTrial, key: str, value: Any) -> None:

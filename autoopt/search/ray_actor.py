@@ -139,8 +139,8 @@ class Actor:
         while True:
             job, fresh = self._orders.get()
             assert isinstance(job, Job)
-            if last is not None:  # the search gives the next job when it has heard all of the last one
-                acts.tidy(last)
+            if last not in (None, job.number):  # the search gives the next job when it has heard all of the last one
+                acts.tidy(int(last))
             last = job.number
             trials += fresh
             with suppress(OSError):

@@ -59,6 +59,8 @@ def demands_token(address: str) -> bool:
     """Whether the cluster answers nobody without one. A driver that shows one demands it, too, and so cannot work with
     a cluster that has none; and no process can change its mind. Hence this is asked by another one.
     """
+    if address.startswith("ray://"):
+        return True  # Ray Client: shown, and not demanded in return
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     try:
         asked = subprocess.run([sys.executable, "-c", ASK, address], env=environment, timeout=ASK_S)
@@ -72,7 +74,6 @@ def join(ray: Any, engine: Ray, count: int, here: bool) -> Found:
 
     Raises ConfigError where it cannot be reached, has no room for a worker, or only elsewhere.
     """
-    typed = f"engine.address={engine.address}"
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if engine.address is None:
@@ -80,7 +81,7 @@ def join(ray: Any, engine: Ray, count: int, here: bool) -> Found:
         else:
             ray.init(engine.address, **quiet)
     except Exception as error:
-        raise ConfigError(f"{typed}: no Ray cluster can be used there ({one_line(error, 200)})") from error
+        raise ConfigError(no_cluster(engine, one_line(error, 200))) from error
     nodes = _nodes(ray)
     able = [node for node in nodes if node.room(engine)]
     if not able:
@@ -90,20 +91,34 @@ def join(ray: Any, engine: Ray, count: int, here: bool) -> Found:
     away = [node.address for node in able if node.address != own]
     if away and here:
         raise ConfigError(
-            f"{typed}: {away[0]} is another machine than this one, {own}, and models must come from there: type "
-            "artifacts.uri=s3://BUCKET/FOLDER, or a folder that all machines share"
+            f"engine.address={engine.address}: {away[0]} is another machine than this one, {own}, and models must come "
+            "from there: type artifacts.uri=s3://BUCKET/FOLDER, or a folder that all machines share"
         )
     return Found(tuple(nodes), min(count, sum(node.room(engine) for node in able)))
 
 
-def options(ray: Any, engine: Ray, taken: Iterable[Node], here: bool) -> dict[str, Any]:
-    """Of a new actor. `taken`: the nodes of the others, one entry each. Ray itself repeats nothing: the study does."""
+def no_cluster(engine: Ray, why: str) -> str:
+    """The one line for people."""
+    if engine.address is None:
+        return f"engine=ray: no Ray can be started here ({why}): type engine.address=HOST:PORT, or engine=local"
+    return f"engine.address={engine.address}: no Ray cluster can be used there ({why}): does `ray status` see one?"
+
+
+def packed_on(ray: Any, engine: Ray, taken: Iterable[Node]) -> Node | None:
+    """Where engine.placement=PACK sends a new actor; None where Ray decides. `taken`: the nodes of the other actors,
+    one entry each.
+    """
+    return _fullest(_nodes(ray), engine, taken) if engine.placement == "PACK" else None
+
+
+def options(ray: Any, engine: Ray, node: Node | None, here: bool) -> dict[str, Any]:
+    """Of a new actor, on that node. Ray itself repeats nothing: the study does."""
     pinned = {f"node:{ray.util.get_node_ip_address()}": LEAST} if here else {}  # other machines may join later
     strategy: Any = "SPREAD"
-    if engine.placement == "PACK" and (node := _fullest(_nodes(ray), engine, taken)) is not None:
+    if node is not None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        strategy = NodeAffinitySchedulingStrategy(node.id, soft=True)  # elsewhere where others have taken the room
+        strategy = NodeAffinitySchedulingStrategy(node.id, soft=True)  # where it is lost, elsewhere
     return {
         "num_cpus": engine.cpus,
         "num_gpus": engine.gpus,
@@ -119,14 +134,20 @@ def node_of(ray: Any, node_id: str) -> Node:
     return next(node for node in _nodes(ray, also_dead=True) if node.id == node_id)
 
 
-def how(ray: Any, node: Node | None, error: BaseException) -> str:
-    """Why an actor is gone, in words."""
+def is_lost(ray: Any, node: Node | None, error: BaseException) -> bool:
+    """Whether an actor's node is, and not the actor alone; `node` is None where it had not begun."""
+    alive = {alive.id for alive in _nodes(ray)}
+    return "node has died" in str(error) or (node is not None and node.id not in alive)
+
+
+def how(node: Node | None, error: BaseException, kinds: Any, *, lost: bool) -> str:
+    """Why an actor is gone, in words. `kinds`: ray.exceptions."""
     text = str(error)
-    if isinstance(error, ray.exceptions.OutOfMemoryError):
+    if isinstance(error, kinds.OutOfMemoryError):
         return "out of memory: Ray killed it"
-    if node is not None and ("node has died" in text or node.id not in {alive.id for alive in _nodes(ray)}):
-        return f"its node {node.address} was lost"
-    if "creation task" in text or isinstance(error, ray.exceptions.RayTaskError):
+    if lost:
+        return f"its node {node.address} was lost" if node else "its node was lost before it began"
+    if "creation task" in text or isinstance(error, kinds.RayTaskError):
         last = one_line(ValueError(text.strip().splitlines()[-1]), 300)
         return f"{last}; all machines need the same autoopt and its extras" if "ModuleNotFound" in last else last
     if "ray.kill" in text:

@@ -17,7 +17,7 @@ from autoopt.search.engines import Place, Ray
 from autoopt.search.jobs import Died, Event, Job
 from autoopt.search.member import LAST_LINES, Member, give_up
 from autoopt.search.ray_actor import Setting, Used, packed, unpacked
-from autoopt.search.ray_cluster import Found, said
+from autoopt.search.ray_cluster import Found, no_cluster, said
 from autoopt.search.ray_driver import Gone, Hello, News, Refused, drive
 from autoopt.search.worker import Ready
 from autoopt.search.workers import SPAWN
@@ -120,7 +120,7 @@ class Actors:
     def kill(self, number: int) -> None:
         for place, worker in enumerate(self._workers):
             if worker.job and worker.job.number == number and not worker.killed:
-                log.info("%s did not end when it was told to: it is killed", worker.where)
+                log.info("%s did not end when it was told to, or takes too much memory: it is killed", worker.where)
                 worker.killed = True
                 self._send("kill", place)
 
@@ -139,7 +139,7 @@ class Actors:
             message = None
         if message is None:
             last = (self._printed(self._words) or ["it says nothing"])[-1]
-            raise ConfigError(f"engine.address={self._engine.address}: no Ray cluster can be used: {last}")
+            raise ConfigError(no_cluster(self._engine, last))
         if isinstance(message, Refused):
             raise ConfigError(message.reason)
         found: Found = message
@@ -180,8 +180,9 @@ class Actors:
 
     def _bury(self, gone: Gone, handle: Callable[[Event], None]) -> None:
         worker = self._workers[gone.place]
-        self._stillborn += not worker.ready
+        self._stillborn += not worker.ready and not gone.with_node
         printed = self._printed(self._file(gone.place))
+        self._file(gone.place).unlink(missing_ok=True)  # the next one may live elsewhere
         words = "\n".join(printed or worker.logged)  # the file has both
         fatal = [line.removeprefix(FATAL) for line in printed if line.startswith(FATAL)]
         how = f"{gone.how} ({fatal[-1]})" if fatal else gone.how

@@ -52,6 +52,8 @@ class Gone:
     place: int
     how: str
     text: str
+    with_node: bool
+    """Its node was lost."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ class Hand:
     """What is known of one actor."""
 
     actor: Any
+    bound_for: cluster.Node | None = None
+    """Where it was sent, of those that are packed."""
     node: cluster.Node | None = None
+    """Where it is, once it has said so."""
     heard: int = 0
     taken: int = 0
     orders: deque[bytes] = field(default_factory=deque)
@@ -123,11 +128,12 @@ class _Driver:
             hand.orders.append(value)
 
     def _make(self, place: int) -> None:
-        taken = [hand.node for other, hand in self._hands.items() if hand.node and other != place]
-        options = cluster.options(self._ray, self._engine, taken, self._here)
+        others = [hand.node or hand.bound_for for other, hand in self._hands.items() if other != place]
+        node = cluster.packed_on(self._ray, self._engine, [other for other in others if other])
+        options = cluster.options(self._ray, self._engine, node, self._here)
         words = self._setting.words.with_name(f"worker-{place}.txt")
         setting = replace(self._setting, words=words)
-        self._hands[place] = Hand(self._ray.remote(Actor).options(**options).remote(setting))
+        self._hands[place] = Hand(self._ray.remote(Actor).options(**options).remote(setting), node)
 
     def _bury(self, hand: Hand) -> None:
         with suppress(Exception):  # it is dead, or out of reach: then Ray ends it where it is
@@ -172,7 +178,9 @@ class _Driver:
         except self._ray.exceptions.RayError as error:
             hand.calls.clear()
             hand.again = dict.fromkeys(KINDS, float("inf"))
-            self._line.send(Gone(place, cluster.how(self._ray, hand.node, error), one_line(error, 600)))
+            lost = cluster.is_lost(self._ray, hand.node, error)
+            how = cluster.how(hand.node, error, self._ray.exceptions, lost=lost)
+            self._line.send(Gone(place, how, one_line(error, 600), lost))
             return
         del hand.calls[kind]
         if kind == "where":

@@ -161,7 +161,7 @@ class Running:
         if self._hands_over(ended, None, asked):
             self.failures = 0
             return
-        self.ledger.close(asked, ended, again=again, sibling_of=going.job.built.sibling_of if going.job.built else None)
+        self.ledger.close(asked, ended, again=again, sibling_of=_sibling_of(going.job))
         if not again:
             self.failures = self.failures + 1 if ended.state == FAILED else 0
         if ended.cut == STOP and not self.search.should_stop():
@@ -201,7 +201,7 @@ class Running:
                 remedy = ": type a larger one" if ended.cut == LIMIT else ""
                 raise AutooptError(f"the baseline cannot be measured: {self._lost(going, died, recipe).reason}{remedy}")
         elif not going.on_record and going.asked is not None:
-            self.ledger.close(going.asked, ended, again=again)
+            self.ledger.close(going.asked, ended, again=again, sibling_of=_sibling_of(going.job))
             self.failures += not again
         elif going.owed and ended.cut not in (STOP, OVER):  # else the next session makes up for them
             self._sibling_died(going, ended, again)
@@ -245,6 +245,11 @@ class Running:
             self.ledger.patiently(lambda: peers.release(going.owed))
         if not keep and not (going.owed and going.cut == STOP):
             self.search.watch.on_free(number)
+
+
+def _sibling_of(job: Job) -> int | None:
+    """Of what another machine has made; who proposes a trial proposes no sibling."""
+    return job.built.sibling_of if job.built else None
 
 
 def _explained(ended: Ended, why: str) -> Ended:

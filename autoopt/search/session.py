@@ -16,6 +16,8 @@ from autoopt.core.trial import Trial
 SESSION = "autoopt_session"
 ERROR = "error"
 """How a session ended that met a bug, or could not go on."""
+JOINED = "autoopt_joined_ended"
+"""Why a process that had joined found that nothing is left to do, in the session that goes on."""
 
 
 @dataclass
@@ -46,6 +48,8 @@ class Session:
         searched_s = max([last["searched_s"], *(trial.ended_at_s for trial in trials)])  # others may have gone on
         session = cls(study, first_trials, first_s, searched_s, StageClock(dict(last["seconds"])))
         session.save(None)
+        if study.user_attrs.get(JOINED):
+            study.set_user_attr(JOINED, None)
         return session
 
     @classmethod
@@ -66,6 +70,8 @@ class Session:
     def save(self, ended_by: str | None) -> None:
         """Called after each trial: a kill loses the running trial's seconds at most."""
         if not self.leads:
+            if ended_by not in (None, "interrupt", ERROR):
+                self.study.set_user_attr(JOINED, ended_by)
             return
         self.study.set_user_attr(
             SESSION,
@@ -92,6 +98,12 @@ class Ended:
 def last_ended(study: Study) -> Ended:
     last = _saved(study)
     return Ended(last["ended_by"], last["searched_s"], last["seconds"])
+
+
+def joined_ended(study: Study) -> str | None:
+    """Why one of the others has ended; None where none has come to an end of its own."""
+    reason: str | None = study.user_attrs.get(JOINED)
+    return reason
 
 
 def _saved(study: Study) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from autoopt.search.engines import Slurm
 SECRETS = "secrets.sh"
 BATCH = "dry_run.sh"
 MARGIN_S = 60  # before Slurm ends a job: its worker is asked to end, and has its grace and so much more
-ANSWER_S = 60.0  # for scancel
+ANSWER_S = 60.0  # for scancel and squeue
 
 
 def check_slurm(engine: Slurm, storage: str | None) -> None:

@@ -36,7 +36,7 @@ def tell(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[Kpi
 
 
 def tell_repeat(study: optuna.Study, asked: optuna.Trial, known: Trial, kpis: tuple[Kpi, ...]) -> None:
-    """The asked recipe was evaluated before: the sampler hears the same again."""
+    """The asked recipe was evaluated before: the sampler hears the same again. Raises UpdateFinishedTrialError."""
     if is_closed(study, asked):
         return
     asked.set_user_attr(REPEATS, known.number)
@@ -83,7 +83,12 @@ def _close(study: optuna.Study, asked: optuna.Trial, trial: Trial, kpis: tuple[K
     for key, violation in constraints(kpis, trial).items():
         # Trial.set_constraint reads the whole trial before each: ten statements in a database, of one that writes.
         study._storage.set_trial_system_attr(asked._trial_id, f"{CONSTRAINT}:{key}", violation)
-    if trial.state == COMPLETE:
-        study.tell(asked, losses(kpis, trial))
-    else:
-        study.tell(asked, state=optuna_state(trial))
+    try:
+        if trial.state == COMPLETE:
+            study.tell(asked, losses(kpis, trial))
+        else:
+            study.tell(asked, state=optuna_state(trial))
+    except ValueError as error:
+        if is_closed(study, asked):  # in this moment, by another process
+            raise UpdateFinishedTrialError(str(error)) from error
+        raise

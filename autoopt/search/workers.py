@@ -94,7 +94,10 @@ class Workers:
     def kill(self, number: int) -> None:
         for worker in self._workers:
             if worker.job and worker.job.number == number:
-                log.info("process %d did not end when it was told to: it is killed", worker.process.pid)
+                log.info(
+                    "process %d did not end when it was told to, or takes too much memory: it is killed",
+                    worker.process.pid,
+                )
                 worker.process.kill()
 
     def pids(self) -> list[int]:

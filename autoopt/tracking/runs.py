@@ -13,9 +13,10 @@ def find_runs(client: MlflowClient, experiment_id: str, identity: str) -> tuple[
     Children carry the study's id themselves, for a parent may be deleted without them.
     """
     runs = _search(client, experiment_id, f"tags.`{IDENTITY}` = '{identity}'")
+    runs = list({run.info.run_id: run for run in runs}.values())  # what is written meanwhile may shift the pages
     parents = sorted((run for run in runs if TRIAL not in run.data.tags), key=_age)
     children: dict[int, list[Run]] = {}
-    for run in sorted({run.info.run_id: run for run in runs}.values(), key=_whole_and_old):  # pages may overlap
+    for run in sorted(runs, key=_whole_and_old):
         if TRIAL in run.data.tags:
             children.setdefault(int(run.data.tags[TRIAL]), []).append(run)
     return parents, children

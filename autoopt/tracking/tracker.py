@@ -27,6 +27,7 @@ LAST_WORD_S, LAST_WORD_RETRY_S, LONGEST_LAST_WORD_S = 1.0, 0.25, 60.0
 OPENING_S, ANSWER_S = 60.0, 2.0  # a new SQLite file takes ten seconds; a server's first answer
 LONGEST_TAKEN_S = 120.0  # that a write is held back because somebody measures
 POLL_S = 0.05
+LOCK_S = 2.0  # between two attempts to become the one that writes
 
 
 class Closed(Exception):
@@ -132,8 +133,10 @@ class Tracker:
             if self._closed:
                 raise Closed
             with suppress(Timeout):
-                self._lock.acquire(timeout=POLL_S)
+                self._lock.acquire(timeout=0)
                 return
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, LOCK_S)
 
     def _wait(self) -> bool:
         """Until there is something to do; False once it is closed."""

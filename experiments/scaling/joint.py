@@ -22,7 +22,7 @@ from autoopt.search.peers import Peers
 from experiments.scaling.lookup import evaluator, sleep
 from experiments.scaling.machine import Others, cpu_of, postmaster, wait_until_calm
 from experiments.scaling.spy import Spy
-from experiments.scaling.study import Ends, Parts, accounts, begin, make_search, server
+from experiments.scaling.study import Ends, Parts, accounts, add_row, begin, make_search, server
 
 PATH = Path(__file__).parent / "joint.json"
 
@@ -96,9 +96,7 @@ def main() -> None:
         return print(json.dumps(one(*json.loads(rest[0]))))
     each = int(rest[1]) if len(rest) > 1 else 25
     row = run(int(rest[0]), each, float(rest[2]) if len(rest) > 2 else 4.0)
-    print({key: value for key, value in row.items() if key != "ends"})
-    rows = json.loads(PATH.read_text()) if PATH.is_file() else []
-    PATH.write_text("[\n" + ",\n".join(json.dumps(each) for each in [*rows, row]) + "\n]\n")
+    add_row(PATH, row)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 python -m experiments.scaling.many run WORKERS [SAMPLER] [TRIALS A WORKER] [MINUTES]   # adds a row to many.json
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from autoopt.search.peers import Peers
 from experiments.scaling.lookup import start
 from experiments.scaling.machine import Others, cpu_of, postmaster, wait_until_calm
 from experiments.scaling.spy import Spy
-from experiments.scaling.study import Ends, Parts, accounts, begin, make_search, server
+from experiments.scaling.study import Ends, Parts, accounts, add_row, begin, make_search, server
 
 PATH = Path(__file__).parent / "many.json"
 CPUS = 1.9  # of the machine's 2, for all actors together
@@ -83,9 +82,7 @@ def main() -> None:
     _, _, workers, *rest = sys.argv
     sampler, each, minutes, siblings = [*rest, *("tpe", "25", "4", "siblings")[len(rest) :]]
     row = run(int(workers), sampler, int(each), float(minutes), siblings=siblings == "siblings")
-    print({key: value for key, value in row.items() if key != "ends"})
-    rows = json.loads(PATH.read_text()) if PATH.is_file() else []
-    PATH.write_text("[\n" + ",\n".join(json.dumps(each) for each in [*rows, row]) + "\n]\n")
+    add_row(PATH, row)
 
 
 if __name__ == "__main__":

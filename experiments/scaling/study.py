@@ -1,5 +1,6 @@
 """The study that many workers share: fashion's space and KPIs, looked-up trials, PostgreSQL, and what is left in it."""
 
+import json
 import pickle
 import time
 from collections import Counter
@@ -135,6 +136,13 @@ def accounts(study: optuna.Study, space: Space, workers: int, wall_s: float) -> 
         "busy_share": round(busy / (workers * wall_s), 4),
         "worker_s_a_trial": round(busy / max(1, len(counted)), 3),
     }
+
+
+def add_row(path: Path, row: dict[str, Any]) -> None:
+    """To those of earlier runs, a line each."""
+    print({key: value for key, value in row.items() if key != "ends"})
+    rows = json.loads(path.read_text()) if path.is_file() else []
+    path.write_text("[\n" + ",\n".join(json.dumps(each) for each in [*rows, row]) + "\n]\n")
 
 
 def _queued(space: Space, fixed: dict[str, Any]) -> Recipe:

@@ -1,7 +1,7 @@
 """The tables of README.md, out of what the other scripts have found: python -m experiments.scaling.tables"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,117 +13,101 @@ def read(name: str) -> Any:
     return json.loads(path.read_text()) if path.is_file() else []
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    print("| " + " | ".join(head) + " |")
-    print("|" + " --- |" * len(head))
+def table(rows: Iterable[Any], columns: Mapping[str, Callable[[Any], Any]]) -> None:
+    print("| " + " | ".join(columns) + " |")
+    print("|" + " --- |" * len(columns))
     for row in rows:
-        print("| " + " | ".join(map(str, row)) + " |")
+        print("| " + " | ".join(str(cell(row)) for cell in columns.values()) + " |")
     print()
 
 
+def of_key(key: str) -> Callable[[Any], Any]:
+    return lambda row: row[key]
+
+
+def ms_of(part: str) -> Callable[[Any], Any]:
+    return lambda row: round(row["ms_a_trial"][part])
+
+
+def a_trial(key: str) -> Callable[[Any], Any]:
+    """Seconds of all trials, in ms of one."""
+    return lambda row: round(1e3 * row[key] / row["trials"])
+
+
 def real() -> None:
-    runs = read("real")["runs"]
-    head = ("workers", "s", "trials", "trainings", "trials an hour", "trainings an hour", "busy cores of others")
-    head += ("waits to work", "waits to measure", "idle")
-    rows = []
-    for run in runs:
-        whole = run["workers"] * run["seconds"]
-        made = sum(run["stages"][stage] for stage in ("structure", "screen", "train", "export", "quantize", "measure"))
-        rows.append(
-            (
-                run["workers"],
-                run["seconds"],
-                run["trials"],
-                run["trainings"],
-                *(round(3600 * run[key] / run["seconds"]) for key in ("trials", "trainings")),
-                run["busy_cores_of_others"],
-                *(f"{run['waits'].get(kind, 0.0) / whole:.1%}" for kind in ("to_work", "to_measure")),
-                f"{1 - made / whole:.1%}",
-            )
-        )
-    table(head, rows)
+    def whole(run: Any) -> float:
+        return float(run["workers"] * run["seconds"])
+
+    def made(run: Any) -> float:
+        return sum(run["stages"][stage] for stage in ("structure", "screen", "train", "export", "quantize", "measure"))
+
+    table(
+        read("real")["runs"],
+        {
+            **{name: of_key(name) for name in ("workers", "trials", "trainings")},
+            "s": lambda run: round(run["seconds"]),
+            "trials an hour": lambda run: round(3600 * run["trials"] / run["seconds"]),
+            "busy cores of others": lambda run: f"{run['busy_cores_of_others']:.2f}",
+            "waits to work": lambda run: f"{run['waits'].get('to_work', 0.0) / whole(run):.1%}",
+            "waits to measure": lambda run: f"{run['waits'].get('to_measure', 0.0) / whole(run):.1%}",
+            "idle": lambda run: f"{1 - made(run) / whole(run):.1%}",
+        },
+    )
 
 
 def quality() -> None:
     found = read("quality")
-    numbers = list(found["arms"]["tpe"])
-    rows = []
-    for name, arms in found["arms"].items():
-        cells = []
-        for arm in arms.values():
-            cells.append("{:.2f} ± {:.2f}".format(*(1e3 * v for v in arm["final"])))
-            if arm["paired"]:
-                cells[-1] += " ({:+.2f} ± {:.2f})".format(*(1e3 * v for v in arm["paired"]))
-        rows.append((f"`{name}`", *cells))
     print(found["seeds"], "seeds,", found["trials"], "trials")
-    table(("sampler", *(f"{n} workers" for n in numbers)), rows)
+
+    def cell(n: str) -> Callable[[Any], str]:
+        return lambda item: told(item[1][n])
+
+    def told(arm: Any) -> str:
+        own = "{:.2f} ± {:.2f}".format(*(1e3 * v for v in arm["final"]))
+        return own + (" ({:+.2f} ± {:.2f})".format(*(1e3 * v for v in arm["paired"])) if arm["paired"] else "")
+
+    numbers = {f"{n} workers": cell(n) for n in found["arms"]["tpe"]}
+    table(found["arms"].items(), {"sampler": lambda item: f"`{item[0]}`", **numbers})
+
+
+DATABASE: dict[str, Callable[[Any], Any]] = {
+    "trials": of_key("trials"),
+    "trials an hour": lambda row: f"{row['trials_an_hour']:,}",
+    "of the ideal": lambda row: f"{row['trials_an_hour'] / row['ideal_trials_an_hour']:.0%}",
+    **{part: ms_of(part) for part in ("ask", "record", "database", "rest", "idle")},
+    "round trips": lambda row: f"{sum(n for s, n in row['round_trips_a_trial'].items() if s != 'heartbeat'):,.0f}",
+    "PostgreSQL": a_trial("postgres_cpu_s"),
+    "duplicates": of_key("duplicates"),
+    "lost": of_key("lost"),
+    "hypervolume": lambda row: f"{1e3 * row['ends'][-1][1]:.1f}" if row["ends"] else "",
+}
 
 
 def many() -> None:
-    head = ("workers", "sampler", "trials", "siblings", "trials an hour", "of the ideal", "ask", "record", "database")
-    head += ("rest", "idle", "round trips", "PostgreSQL, ms", "Ray's driver, ms", "duplicates", "lost", "hypervolume")
-    rows = []
-    for row in sorted(read("many"), key=lambda r: (r["sampler"] != "tpe", r["workers"])):
-        ms, n = row["ms_a_trial"], row["trials"]
-        rows.append(
-            (
-                row["workers"],
-                row["sampler"],
-                n,
-                row["siblings"],
-                row["trials_an_hour"],
-                f"{row['trials_an_hour'] / row['ideal_trials_an_hour']:.0%}",
-                *(round(ms[part]) for part in ("ask", "record", "database", "rest", "idle")),
-                round(sum(v for k, v in row["round_trips_a_trial"].items() if k != "heartbeat")),
-                round(1e3 * row["postgres_cpu_s"] / n),
-                round(1e3 * row["driver_cpu_s"] / n),
-                row["duplicates"],
-                row["lost"],
-                f"{1e3 * row['ends'][-1][1]:.2f}" if row["ends"] else "",
-            )
-        )
-    table(head, rows)
+    rows = sorted(read("many"), key=lambda row: (row["sampler"] != "tpe", row["workers"]))
+    table(rows, {"workers": of_key("workers"), **DATABASE})
 
 
 def joint() -> None:
-    head = ("processes", "trials", "trials an hour", "of the ideal", "ask", "record", "database", "round trips")
-    head += ("PostgreSQL, ms", "CPU of all, ms", "duplicates", "lost", "hypervolume")
-    rows = []
-    for row in sorted(read("joint"), key=lambda r: r["processes"]):
-        ms, n = row["ms_a_trial"], row["trials"]
-        rows.append(
-            (
-                row["processes"],
-                n,
-                row["trials_an_hour"],
-                f"{row['trials_an_hour'] / row['ideal_trials_an_hour']:.0%}",
-                *(round(ms[part]) for part in ("ask", "record", "database")),
-                round(sum(v for k, v in row["round_trips_a_trial"].items() if k != "heartbeat")),
-                round(1e3 * row["postgres_cpu_s"] / n),
-                round(1e3 * row["cpu_s"] / n),
-                row["duplicates"],
-                row["lost"],
-                f"{1e3 * row['ends'][-1][1]:.2f}",
-            )
-        )
-    table(head, rows)
+    rows = sorted(read("joint"), key=lambda row: row["processes"])
+    table(rows, {"processes": of_key("processes"), **DATABASE, "CPU of all": a_trial("cpu_s")})
 
 
 def settings() -> None:
-    head = ("", "ms a trial", "ask", "record", "database", "round trips", "commits", "log, kB", "PostgreSQL, ms")
-    rows = [
-        (
-            f"`{name}`",
-            row["ms_a_trial"],
-            *(row["ms_of_it"][part] for part in ("ask", "record", "database")),
-            row["round_trips_a_trial"],
-            row["commits_a_trial"],
-            row["wal_kb_a_trial"],
-            row["postgres_cpu_ms_a_trial"],
-        )
-        for name, row in read("settings").items()
-    ]
-    table(head, rows)
+    def part_of(part: str) -> Callable[[Any], Any]:
+        return lambda item: round(item[1]["ms_of_it"][part])
+
+    keys = {"round trips": "round_trips_a_trial", "commits": "commits_a_trial"}
+    keys |= {"PostgreSQL, ms of CPU": "postgres_cpu_ms_a_trial"}
+    table(
+        read("settings").items(),
+        {
+            "": lambda item: f"`{item[0]}`",
+            "ms": lambda item: round(item[1]["ms_a_trial"]),
+            **{part: part_of(part) for part in ("ask", "record", "database")},
+            **{name: (lambda item, key=key: f"{item[1][key]:,.0f}") for name, key in keys.items()},
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -55,9 +55,9 @@ def evaluate(bench: Any, work: Path, by: Acts | None = None) -> list[Draft]:
 
 
 def test_models_of_a_trial_and_its_siblings_are_put_where_the_search_finds_them(bench: Any, tmp_path: Path) -> None:
-    own, fp16, int8 = evaluate(bench, tmp_path)
+    own, fp16, int8 = evaluate(bench, tmp_path / "work")
     for draft in (own, fp16):
-        path = artifact_path(work_folder(tmp_path, 7), draft.recipe)
+        path = artifact_path(work_folder(tmp_path / "work", 7), draft.recipe)
         assert draft.facts[MODEL_SHA256] == sha256(path)
         bench.store.get(sha256(path), tmp_path / "got")
         assert (tmp_path / "got").read_text() == draft.recipe.quantization
@@ -66,8 +66,8 @@ def test_models_of_a_trial_and_its_siblings_are_put_where_the_search_finds_them(
 
 
 def test_so_are_those_of_siblings_that_are_made_up(bench: Any, tmp_path: Path) -> None:
-    work_folder(tmp_path, 7).mkdir()
-    (fp16,) = make_acts(bench, tmp_path, "here").make_up(Trial(7, COMPLETE, RECIPE), [FP16])
+    work_folder(tmp_path / "work", 7).mkdir(parents=True)
+    (fp16,) = make_acts(bench, tmp_path / "work", "here").make_up(Trial(7, COMPLETE, RECIPE), [FP16])
     assert bench.store.has(fp16.facts[MODEL_SHA256])
 
 
@@ -75,24 +75,22 @@ def test_a_store_that_is_away_costs_no_trial_and_gets_the_models_when_it_is_back
     bench: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "shared").write_text("in the place of the store")
-    acts = make_acts(bench, tmp_path, "here")
-    own, fp16, _ = evaluate(bench, tmp_path, acts)
+    acts = make_acts(bench, tmp_path / "work", "here")
+    own, fp16, _ = evaluate(bench, tmp_path / "work", acts)
     assert (own.error, fp16.error) == (None, None)
     assert "2 models wait to be shared: artifacts.uri=" in caplog.text
     (tmp_path / "shared").unlink()
     assert not bench.store.has(own.facts[MODEL_SHA256])
     acts.tidy(7)
-    assert work_folder(tmp_path, 7).is_dir(), "its models are nowhere else yet"
-    artifact_path(work_folder(tmp_path, 7), FP16).unlink()  # by the search, once it has its copy
-    work_folder(tmp_path, 8).mkdir()
+    assert not work_folder(tmp_path / "work", 7).exists()
+    work_folder(tmp_path / "work", 8).mkdir(parents=True)
     (made_up,) = acts.make_up(Trial(8, COMPLETE, RECIPE), [make_recipe(quantization="int8_static")])
     assert bench.store.has(own.facts[MODEL_SHA256])
     assert bench.store.has(made_up.facts[MODEL_SHA256])
-    assert not bench.store.has(fp16.facts[MODEL_SHA256])
-    acts.tidy(7)
-    assert not work_folder(tmp_path, 7).exists()
+    assert bench.store.has(fp16.facts[MODEL_SHA256]), "though the file that it was is gone"
+    assert not list((tmp_path / "unsent").iterdir())
 
 
 def test_without_a_store_nothing_is_noted(bench: Any, tmp_path: Path) -> None:
     bench.store = None
-    assert all(MODEL_SHA256 not in draft.facts for draft in evaluate(bench, tmp_path))
+    assert all(MODEL_SHA256 not in draft.facts for draft in evaluate(bench, tmp_path / "work"))

@@ -9,7 +9,7 @@ import pytest
 
 from autoopt.core.errors import ConfigError
 from autoopt.search.engines import Ray
-from autoopt.search.ray_cluster import join, options, said
+from autoopt.search.ray_cluster import Node, how, is_lost, join, options, packed_on, said
 
 ENGINE = Ray("head:6379", 2.0, 0.0, "SPREAD")
 
@@ -52,12 +52,33 @@ def test_machines_without_a_shared_place_for_models_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^engine.address=head:6379: 10.0.0.2 is another .*artifacts.uri=s3:"):
         join(fake(here, there), ENGINE, 1, here=True)
     assert join(fake(here, node("b", "10.0.0.2", 1)), ENGINE, 9, here=True).fits == 2, "no worker goes where it cannot"
-    given = options(fake(here), ENGINE, [], here=True)
+    given = options(fake(here), ENGINE, None, here=True)
     assert given["resources"] == {"node:10.0.0.1": 0.0001}, "nor to a machine that joins later"
+
+
+def test_packed_workers_fill_one_machine_after_the_other_and_the_last_ones_wait() -> None:
+    """Those that were sent there and have not begun count, too."""
+    cluster = fake(node("a", "10.0.0.1", 4), node("b", "10.0.0.2", 4))
+    packed, taken = Ray("head:6379", 2.0, 0.0, "PACK"), list[Node]()
+    while (found := packed_on(cluster, packed, taken)) is not None:
+        taken.append(found)
+    assert [each.id for each in taken] == ["a", "a", "b", "b"]
+    assert packed_on(cluster, ENGINE, []) is None
+
+
+def test_a_machine_that_was_lost_is_told_from_a_worker_that_died() -> None:
+    cluster, kinds = fake(node("a", "10.0.0.1", 4)), SimpleNamespace(OutOfMemoryError=OSError, RayTaskError=KeyError)
+    here, gone = (Node(name, f"10.0.0.{name}", 4.0, 0.0) for name in ("a", "b"))
+    error = ValueError("The actor died unexpectedly")
+    assert [is_lost(cluster, where, error) for where in (here, gone, None)] == [False, True, False]
+    assert is_lost(cluster, None, ValueError("its node has died"))
+    assert how(gone, error, kinds, lost=True) == "its node 10.0.0.b was lost"
+    assert how(None, error, kinds, lost=True) == "its node was lost before it began"
+    assert how(here, error, kinds, lost=False) == "its process on 10.0.0.a ended"
 
 
 def test_ray_itself_repeats_nothing() -> None:
     """Else a job might be done twice, and its death not be told."""
-    given = options(fake(node("a", "10.0.0.1", 4)), ENGINE, [], here=False)
+    given = options(fake(node("a", "10.0.0.1", 4)), ENGINE, None, here=False)
     assert (given["max_restarts"], given["max_task_retries"]) == (0, 0)
     assert (given["num_cpus"], given["scheduling_strategy"]) == (2.0, "SPREAD")

@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 from autoopt.core.recipe import Recipe
 from autoopt.core.trial import Draft
-from autoopt.search import ledger, loop, storage
+from autoopt.search import ledger, loop, queue, storage
 from autoopt.search.asking import ask
 from autoopt.search.budget import Budget
 from autoopt.search.crew import Baseline, Here
@@ -26,7 +26,7 @@ from autoopt.search.record import BUILT, RECORD, read_trials, running
 from autoopt.search.rules import Rules
 from autoopt.search.screening import Gate
 from autoopt.search.search import Search
-from autoopt.search.session import SESSION, Session
+from autoopt.search.session import SESSION, Session, joined_ended
 from autoopt.search.study import open_study
 from tests.search.table import KPIS, SPACE, look_up, make_search, start
 from tests.services import has_postgres, postgres
@@ -173,6 +173,85 @@ def test_a_worker_that_dies_after_its_trial_was_handed_over_costs_the_siblings_o
     assert run.owed == []
 
 
+def handed_over(study: optuna.Study) -> Peers:
+    """The process that has made an artifact, which waits to be measured elsewhere."""
+    maker = Peers(study, SPACE, leads=False)
+    asked = ask(study)
+    maker.begin(asked)
+    assert maker.claims(asked, FP16, ())
+    maker.hand_over(asked, Ended(asked.number, FP16, "complete", Draft(FP16).evaluation()), None)
+    return maker
+
+
+def test_an_artifact_is_measured_by_one_process_alone(study: optuna.Study, uri: str) -> None:
+    run_search(searching(study, 2))
+    handed_over(study)
+    first, second = (Peers(again(uri, study.study_name), SPACE, leads=leads) for leads in (True, False))
+    for peers in (first, second):
+        peers.news(now=True)
+    taken = first.take()
+    assert taken is not None
+    assert taken[1] == FP16
+    assert second.take() is None, "it knew of it before the other had it"
+
+
+@pytest.mark.slow
+def test_an_artifact_whose_maker_has_ended_waits_for_who_measures(study: optuna.Study, uri: str) -> None:
+    run_search(searching(study, 2))
+    maker = handed_over(study)
+    (number,) = maker._handed
+    measurer = Peers(again(uri, study.study_name), SPACE)
+    measurer._measures = True
+    with measurer.knowing(read_trials(study)):
+        end = time.monotonic() + 2 * storage.STALE_S + 1
+        while time.monotonic() < end:
+            measurer.news()
+            time.sleep(0.2)
+    (frozen,) = (trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
+    assert frozen.state == TrialState.RUNNING
+
+
+def test_two_that_close_the_same_trial_are_no_trouble(study: optuna.Study, uri: str) -> None:
+    run_search(searching(study, 2))
+    asked, real, other = ask(study), queue._note, again(uri, study.study_name)
+
+    def note(closing: optuna.Study, *words: Any) -> None:
+        real(closing, *words)
+        other._storage.set_trial_state_values(asked._trial_id, TrialState.FAIL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue, "_note", note)
+        queue.close_unbegun(study, asked.number)
+    assert study._storage.get_trial(asked._trial_id).state == TrialState.FAIL
+
+
+def test_a_database_that_was_away_says_nothing_about_the_search(study: optuna.Study) -> None:
+    peers = Peers(study, SPACE, leads=False, is_led=lambda: False)
+    peers._led_at = peers._steady_since = time.monotonic() - 100
+    assert peers.is_leaderless()
+    peers._steady_since = time.monotonic()
+    assert not peers.is_leaderless()
+
+
+def test_who_conducts_ends_as_the_jobs_have_found(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autoopt.commands import slurm
+
+    peers = Peers(study, SPACE)
+    look = slurm.Looking(["7"], Path("logs"), peers, _looked_at=-slurm.LOOK_S)
+    monkeypatch.setattr(slurm, "are_gone", lambda jobs: True)
+    run_search(searching(study, 1, peers))
+    with pytest.raises(loop.AutooptError, match="^all jobs of Slurm have ended, and the budget is not spent"):
+        look()
+    Session.join(study).save("interrupt")
+    assert joined_ended(study) is None, "it was told to end"
+    Session.join(study).save("exhausted")
+    look._looked_at = -slurm.LOOK_S
+    look()
+    crew = Baseline(start(), measured=True)
+    assert run_search(searching(study, 9, peers, crew=crew)) == "exhausted"
+    assert joined_ended(study) is None, "the next session begins anew"
+
+
 def test_what_others_searched_after_a_kill_counts(study: optuna.Study) -> None:
     run_search(searching(study, 2))
     study.set_user_attr(
@@ -228,7 +307,7 @@ def test_an_artifact_of_another_study_is_none_of_this_trial(tmp_path: Path) -> N
     model.write_bytes(b"of another study")
     artifact.write(tmp_path / "s" / "trials" / "0007", model, FP16, {"trial": 7}, {})
     keeper = Keeper(SimpleNamespace(store=None), SimpleNamespace(folder=tmp_path / "s", storage="x"))  # type: ignore
-    missing: Callable[[Trial], str] = keeper._missing
+    missing: Callable[[Trial], str] = keeper.missing
     other = replace(FP16, quantization="int8_static")
     assert missing(Trial(7, "complete", FP16, Evaluation({}))) == ""
     assert missing(Trial(7, "complete", other, Evaluation({}))) == "is damaged or gone"

@@ -156,13 +156,13 @@ def test_a_cluster_that_cannot_be_used_is_refused(
 
 def test_actors_are_packed_where_that_is_asked_for(machines: Cluster, tmp_path: Path) -> None:
     nodes, pids = {}, list[int]()
-    for placement in ("SPREAD", "PACK"):
-        with crew(tmp_path, start, machines.address, 2, {"placement": placement}) as workers:
+    for placement, count in (("SPREAD", 2), ("PACK", 2), ("PACK", 3)):  # a node of one CPU has room for two
+        with crew(tmp_path, start, machines.address, count, {"placement": placement}) as workers:
             wait_until(partial(_all_ready, workers))
-            nodes[placement] = len({node for node, _ in workers.places()})
+            nodes[placement, count] = len({node for node, _ in workers.places()})
             pids += [pid for _, pid in workers.places()]
-            assert all(map(runs, pids[-2:]))
-    assert nodes == {"SPREAD": 2, "PACK": 1}
+            assert all(map(runs, pids[-count:]))
+    assert nodes == {("SPREAD", 2): 2, ("PACK", 2): 1, ("PACK", 3): 2}
     wait_until(lambda: not any(map(runs, pids)))
 
 
