@@ -1,5 +1,6 @@
 """What a trial leaves for a search on another machine."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from autoopt.artifacts.store import Store
 from autoopt.commands import acts
 from autoopt.commands.acts import MODEL_SHA256, make_acts, work_folder
 from autoopt.core.artifact import sha256
-from autoopt.core.errors import TrialError
+from autoopt.core.errors import Interrupted, Killed, TrialError
 from autoopt.core.quiet import QuietMachine
 from autoopt.core.trial import COMPLETE, Draft, Trial
 from autoopt.pipeline import artifact_path
@@ -94,3 +95,47 @@ def test_a_store_that_is_away_costs_no_trial_and_gets_the_models_when_it_is_back
 def test_without_a_store_nothing_is_noted(bench: Any, tmp_path: Path) -> None:
     bench.store = None
     assert all(MODEL_SHA256 not in draft.facts for draft in evaluate(bench, tmp_path / "work"))
+
+
+class Waiting:
+    """A gate that counts how often it is asked, and then does something."""
+
+    number = 9
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self.asked, self._then = 0, then
+
+    def check(self) -> None:
+        self.asked += 1
+        if self.asked == 3:
+            self._then()
+
+
+def fetching(bench: Any, path: Path, digest: str, then: Callable[[], None]) -> int:
+    gate: Any = Waiting(then)
+    acts._fetch(bench, digest, path, gate)
+    return int(gate.asked)
+
+
+def test_who_measures_waits_for_a_model_that_is_on_its_way(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acts, "LOOK_S", 0.01)
+    (tmp_path / "model").write_text("on its way")
+    digest = sha256(tmp_path / "model")
+    assert fetching(bench, tmp_path / "got", digest, lambda: bench.store.put(tmp_path / "model")) >= 3
+    assert (tmp_path / "got").read_text() == "on its way"
+
+
+def test_it_does_not_wait_for_ever_nor_against_a_signal(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(acts, "LOOK_S", 0.01)
+    with pytest.raises(Interrupted):
+        fetching(bench, tmp_path / "got", "0" * 64, stop)
+    monkeypatch.setattr(acts, "AWAY_S", 0.05)
+    with pytest.raises(Killed, match="^its artifact cannot be fetched: artifacts.uri=.* has no objects/00/"):
+        fetching(bench, tmp_path / "got", "0" * 64, lambda: None)

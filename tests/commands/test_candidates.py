@@ -4,18 +4,23 @@ import getpass
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from autoopt.champion.model_card import model_card
 from autoopt.commands.candidates import candidate
+from autoopt.commands.keeper import Keeper
 from autoopt.commands.origin import ORIGIN, cpu_of, measured_there
 from autoopt.commands.promote import exams_told
-from autoopt.commands.searched import task_of
+from autoopt.commands.reading import split_local
+from autoopt.commands.searched import as_searched, task_of
+from autoopt.commands.unlike import check_examiner
 from autoopt.core.artifact import sha256
 from autoopt.core.cpu import cpu_name
 from autoopt.core.errors import ArtifactError, ConfigError
+from autoopt.search.record import read_trials
 from autoopt.search.study import CONFIGURATION, load_study
 from tests.commands.shipping import (
     document,
@@ -134,3 +139,50 @@ def test_a_card_tells_of_the_machine_that_measured(searched: Path, tmp_path: Pat
     found = measured_there(study, card)
     assert set(found["versions"].values()) == {cpu_of(study)} == {"unknown"} == {found["measured_on"]["cpu"]}
     assert found["measurements"] == card["measurements"]
+
+
+def test_a_card_written_elsewhere_tells_of_the_machine_that_measured_and_not_of_its_own(searched: Path) -> None:
+    settings, study = searched_at(searched)
+    task, card = task_of(settings, study), document(searched)
+    trial = next(trial for trial in read_trials(study) if trial.number == card["trial"])
+    assert trial.evaluation is not None
+    elsewhere = replace(trial.evaluation, facts={**trial.evaluation.facts, "cpu": "Some CPU"})
+    bench: Any = SimpleNamespace(task=task, runtime_of=lambda recipe: "onnxruntime", provider="cpu")
+    model = searched / "tiny" / "champion" / "model.onnx"
+    own = Keeper(bench, settings)._card(trial, trial.number, model)
+    found = Keeper(bench, settings)._card(replace(trial, evaluation=elsewhere), trial.number, model)
+    assert own["measured_on"]["cpu"] == cpu_name()
+    assert (found["measured_on"]["cpu"], found["measured_on"]["machine"]) == ("Some CPU", "unknown")
+    assert found["facts"]["cpu_saturates_int8"] == "unknown"
+    assert found["versions"].keys() == own["versions"].keys()
+    assert set(found["versions"].values()) == {"unknown"}
+    assert found["measurements"] == own["measurements"]
+
+
+def test_an_exam_is_taken_where_the_study_is_measured(searched: Path) -> None:
+    settings, study = searched_at(searched)
+    conditions = {"cpu": "Some CPU", "provider": "cpu"}
+    bench: Any = SimpleNamespace(conditions=conditions)
+    check_examiner(settings, study, bench)
+    kpis = tuple(replace(kpi, max=9.0) if "latency" in kpi.name else kpi for kpi in settings.kpis)
+    bounded = replace(settings, kpis=kpis)
+    with pytest.raises(ConfigError, match=r"^kpis.latency_p95_ms.max=9 is of one kind of machine: study 'tiny' is"):
+        check_examiner(bounded, study, bench)
+    with pytest.raises(
+        ConfigError, match="^study 'tiny' is measured on big, and so are exams: type this there"
+    ):
+        check_examiner(replace(settings, measure_host="big"), study, bench)
+
+
+def test_keys_that_differ_on_this_machine_may_be_typed(searched: Path) -> None:
+    settings, study = searched_at(searched)
+    found = as_searched(settings, study, ["teacher.epochs=3"])
+    assert found.teacher.epochs == 3 != settings.teacher.epochs
+    assert split_local(["study=s", "task.path=/x", "teacher.checkpoint=y"]) == (
+        ["study=s"],
+        ["task.path=/x", "teacher.checkpoint=y"],
+    )
+    assert split_local(["task=mine", "task.factory=a:b", "teacher.checkpoint=y"]) == (
+        ["task=mine", "task.factory=a:b"],
+        ["teacher.checkpoint=y"],
+    )

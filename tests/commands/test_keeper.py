@@ -19,7 +19,7 @@ from autoopt.core.artifact import CHAMPION
 from autoopt.core.kpi import Measurement
 from autoopt.core.recipe import BASELINE, Recipe
 from autoopt.core.standing import standing
-from autoopt.core.trial import COMPLETE, Evaluation, Trial
+from autoopt.core.trial import COMPLETE, MADE_ON, Evaluation, Trial
 from autoopt.pipeline import artifact_path
 from autoopt.search.limits import Limits
 from tests.search.table import KPIS
@@ -215,6 +215,17 @@ def test_a_model_that_is_here_is_not_fetched(shared: Keeper) -> None:
     shutil.rmtree(Path(shared.bench.store.uri))  # type: ignore[union-attr]
     shared.keep(trial, NOW)
     assert model_of(shared, 3) == b"made here"
+
+
+def test_a_sibling_that_was_made_elsewhere_and_measured_here_is_not_fetched_twice(shared: Keeper) -> None:
+    trial = put(shared, 3, b"made elsewhere", sibling_of=2)
+    assert trial.evaluation is not None
+    trial = replace(trial, evaluation=replace(trial.evaluation, facts={**trial.evaluation.facts, MADE_ON: "other"}))
+    here(shared, replace(trial, sibling_of=None), b"made elsewhere")  # where it was measured
+    shutil.rmtree(Path(shared.bench.store.uri))  # type: ignore[union-attr]
+    shared.keep(trial, NOW)
+    assert model_of(shared, 3) == b"made elsewhere"
+    assert not work_folder(shared.work, 2).exists()
 
 
 def test_a_model_that_another_time_has_left_here_is_not_taken(shared: Keeper) -> None:
