@@ -168,9 +168,7 @@ def test_an_exam_is_taken_where_the_study_is_measured(searched: Path) -> None:
     bounded = replace(settings, kpis=kpis)
     with pytest.raises(ConfigError, match=r"^kpis.latency_p95_ms.max=9 is of one kind of machine: study 'tiny' is"):
         check_examiner(bounded, study, bench)
-    with pytest.raises(
-        ConfigError, match="^study 'tiny' is measured on big, and so are exams: type this there"
-    ):
+    with pytest.raises(ConfigError, match="^study 'tiny' is measured on big, and so are exams: type this there"):
         check_examiner(replace(settings, measure_host="big"), study, bench)
 
 
