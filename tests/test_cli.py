@@ -46,14 +46,15 @@ def test_help_lists_every_verb_and_only_these() -> None:
             ["search", "budget.trails=3"],
             "autoopt: unknown key 'budget.trails'. Did you mean 'trials'? Known: hours, plateau,",
         ),
-        (["report", "study=nothing"], "autoopt: no study 'nothing' in"),
+        pytest.param(["report", "study=nothing"], "autoopt: no study 'nothing' in", marks=pytest.mark.slow),
         (
             ["search", "task=digits", "space.student=mlp", "space.pruning=none", "space.quantization=bogus"],
             "autoopt: unknown quantization",
         ),
-        (
+        pytest.param(
             ["search", "space.student=cnn", "space.quantization=weight_only_int4"],
             "autoopt: space.quantization=['weight_only_int4'] changes nothing",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -64,7 +64,10 @@ def test_workers_run_side_by_side_exactly_the_trials_asked_for(tmp_path: Path) -
     assert max(Counter(trial.recipe for trial in trials).values()) == 1, "nothing is evaluated twice"
 
 
-@pytest.mark.parametrize(("how", "words"), [("kill", "signal 9, SIGKILL"), ("segfault", "signal 11, SIGSEGV")])
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [("kill", "signal 9, SIGKILL"), pytest.param("segfault", "signal 11, SIGSEGV", marks=pytest.mark.slow)],
+)
 def test_a_recipe_that_kills_its_worker_is_tried_once_more_and_never_again(
     how: str, words: str, tmp_path: Path
 ) -> None:
@@ -126,7 +129,10 @@ def test_a_sibling_that_kills_the_worker_costs_no_other_sibling(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("how", "limits", "reason"),
     [
-        ("loop", {"trial_minutes": 0.5 / 60}, "it took longer than limits.trial_minutes=0.00833333"),
+        pytest.param(
+            *("loop", {"trial_minutes": 0.5 / 60}, "it took longer than limits.trial_minutes=0.00833333"),
+            marks=pytest.mark.slow,
+        ),
         ("hang", {"trial_minutes": 0.5 / 60}, "it took longer than limits.trial_minutes=0.00833333"),
         ("eat", {"trial_gb": 0.6}, "limits.trial_gb=0.6"),
     ],
@@ -145,7 +151,7 @@ def test_a_trial_over_its_limit_ends_and_is_not_tried_again(
     assert study.trials[ended.number].state == TrialState.PRUNED
 
 
-@pytest.mark.parametrize("how", ["loop", "hang"])
+@pytest.mark.parametrize("how", [pytest.param("loop", marks=pytest.mark.slow), "hang"])
 def test_a_stop_abandons_what_runs_within_its_grace(how: str, tmp_path: Path) -> None:
     study, asked_at = begin(tmp_path), 0.0
 
