@@ -52,7 +52,7 @@ def make_acts(bench: Bench, work: Path, host: str, *, measures: bool = True) -> 
         partial(_evaluate, bench, outbox, work),
         partial(_make_up, bench, outbox, work),
         partial(_measure, bench, work),
-        partial(_tidy, work),
+        partial(tidy, work),
         where,
     )
 
@@ -104,7 +104,8 @@ def work_folder(work: Path, number: int) -> Path:
     return work / f"{number:04d}"
 
 
-def _tidy(work: Path, number: int) -> None:
+def tidy(work: Path, number: int) -> None:
+    """Remove them."""
     shutil.rmtree(work_folder(work, number), ignore_errors=True)
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from autoopt.artifacts.trouble import StoreError
 from autoopt.champion.card import make_card
-from autoopt.commands.acts import MODEL_SHA256, work_folder
+from autoopt.commands.acts import MODEL_SHA256, tidy, work_folder
 from autoopt.config import Settings
 from autoopt.core import artifact
 from autoopt.core.artifact import CHAMPION
@@ -109,7 +109,7 @@ class Keeper:
 
     def on_free(self, number: int) -> None:
         self._began.pop(number, None)
-        shutil.rmtree(work_folder(self.work, number), ignore_errors=True)
+        tidy(self.work, number)
 
     def on_end(self) -> None:
         self._to_copy = self.settings.storage is None  # a database is copied by those who run it

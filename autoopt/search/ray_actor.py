@@ -139,8 +139,8 @@ class Actor:
         while True:
             job, fresh = self._orders.get()
             assert isinstance(job, Job)
-            if last not in (None, job.number):  # the search gives the next job when it has heard all of the last one
-                acts.tidy(int(last))
+            if last is not None and last != job.number:
+                acts.tidy(last)  # the search gives the next job when it has heard all of the last one
             last = job.number
             trials += fresh
             with suppress(OSError):
